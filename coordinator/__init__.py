@@ -1,0 +1,1 @@
+"""Headquarters: plans rounds, aggregates adapters, releases models, keeps the HQ ledger."""

@@ -1,0 +1,1 @@
+"""All input and output of HQ, behind its ports."""

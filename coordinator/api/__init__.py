@@ -1,0 +1,1 @@
+"""HQ's operator API."""

@@ -1,0 +1,1 @@
+"""What HQ owes a regulator: what was spent, what is left, and the proof."""

@@ -1,0 +1,1 @@
+"""Merge, gate, register, sign and roll out releases."""

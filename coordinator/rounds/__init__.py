@@ -1,0 +1,1 @@
+"""Plan, dispatch, collect, close and resume rounds."""

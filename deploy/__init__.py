@@ -1,0 +1,1 @@
+"""One-machine launcher and the ``storeweave`` command line."""

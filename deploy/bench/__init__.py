@@ -1,0 +1,1 @@
+"""Measurements of this machine: each beside a yardstick that runs in the same minute."""

@@ -1,0 +1,1 @@
+"""The commands of the ``storeweave`` program, one module a group."""

@@ -1,0 +1,96 @@
+"""Builds the release of a finished run: hands the gates their model, sets and ledger."""
+
+from pathlib import Path
+
+from coordinator.jobs import OnEvent
+from coordinator.operations import RunView
+from coordinator.release.build import Candidate, ReleaseBuilder, Served, payment_of
+from coordinator.release.evaluate import Evaluation, evaluate
+from coordinator.rounds.files import RunFiles
+from coordinator.wiring import Hq
+from deploy.base_model import resolve_base
+from deploy.cli_context import Context
+from shared.adapters import AdapterSpec
+from shared.clock import SystemClock
+from shared.errors import BadInput, NotVerified
+from shared.formats import ConversationRow, IntentRow, read_rows
+from shared.releases import Release
+
+GATE_SETS = ("conversations.jsonl", "intents.jsonl")
+_EVERY_ITEMS = 50
+
+
+def build_for_run(context: Context, hq: Hq, run_id: str, tell: OnEvent) -> Release:
+    """Merge the run's last adapter into the base model and put it before the gates.
+
+    The candidate is compared with the release that is stable now, or with the base model.
+
+    Raises:
+        BadInput: the gate sets are missing or hold a bad line.
+        NotVerified: the run's adapter is missing, or ledger or base model are not what they were.
+        GateClosed: the candidate is not better in every language.
+    """
+    folder = context.home / "gate"
+    missing = [name for name in GATE_SETS if not (folder / name).is_file()]
+    if missing:
+        raise BadInput(
+            f"the gate set {missing[0]} is missing",
+            where=str(folder),
+            remedy="put conversations and intents there that are public or synthetic",
+        )
+    conversations = tuple(read_rows(folder / GATE_SETS[0], ConversationRow))
+    intents = tuple(read_rows(folder / GATE_SETS[1], IntentRow))
+
+    def progress(what: str, done: int, total: int) -> None:
+        if done == total or done % _EVERY_ITEMS == 0:
+            tell("scored", {"what": what, "done": done, "total": total})
+
+    def judge(model: Path) -> Evaluation:
+        return evaluate(
+            model,
+            conversations,
+            intents,
+            performance=context.settings.performance,
+            on_progress=progress,
+        )
+
+    found = resolve_base(context.settings.model, lambda line: tell("model", {"note": line}))
+    base = Served(name=found.name, folder=found.folder)
+    builder = ReleaseBuilder(
+        base=base,
+        registry=hq.registry,
+        key=hq.key,
+        evaluator=judge,
+        clock=SystemClock(),
+        work=context.home / "work",
+        on_event=tell,
+    )
+    return builder.build(
+        candidate_of(hq.operations.run(run_id), RunFiles(context.home / "runs")),
+        payment_of(run_id, hq.ledger.entries(), hq.key.public_hex),
+        _current(hq) or base,
+    )
+
+
+def candidate_of(run: RunView, files: RunFiles) -> Candidate:
+    """Return what a run left after its last ended round.
+
+    Raises:
+        NotVerified: its adapter file is missing.
+    """
+    plan, last = run.plan, run.outcomes[-1]
+    number = next(n for n in range(1, plan.rounds + 1) if plan.round_id(n) == last.round_id)
+    path = files.adapter(plan.run_id, number)
+    arrays = files.load(path, AdapterSpec.from_dict(plan.spec))
+    if arrays is None:
+        raise NotVerified(
+            "the adapter is missing", where=str(path), remedy="restore it from a backup"
+        )
+    return Candidate(plan=plan, outcomes=run.outcomes, arrays=arrays)
+
+
+def _current(hq: Hq) -> Served | None:
+    release = hq.releases.stable()
+    if release is None:
+        return None
+    return Served(name=release.release_id, folder=hq.registry.folder(release.release_id))

@@ -1,0 +1,1 @@
+"""The words that stores and headquarters both speak; imports nothing else of StoreWeave."""

@@ -1,0 +1,1 @@
+"""Privacy: units, events, accounting, budgets, the ledger and its verification."""

@@ -1,0 +1,1 @@
+"""Protocol buffers and their codec: the only place that knows protobuf."""

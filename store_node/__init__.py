@@ -1,0 +1,1 @@
+"""The store: answers customers, keeps their words, trains adapters under differential privacy."""

@@ -1,0 +1,1 @@
+"""All input and output of a store, behind its ports."""

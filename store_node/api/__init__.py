@@ -1,0 +1,1 @@
+"""REST, WebSocket and gRPC surfaces of a store: translate, nothing else."""

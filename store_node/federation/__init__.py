@@ -1,0 +1,1 @@
+"""The Flower ClientApp and the store's own ledger."""

@@ -1,0 +1,1 @@
+"""Catalogue, orders, documents and their search."""

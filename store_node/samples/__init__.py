@@ -1,0 +1,1 @@
+"""A conversation's way to a training sample: consent, quality, desensitization."""

@@ -1,0 +1,1 @@
+"""Customer-level DP-SGD of adapters."""

@@ -1,0 +1,217 @@
+"""The base model cut in two: a frozen trunk, states kept, and upper layers with adapters."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from shared.adapters import AdapterSpec, Arrays
+from shared.errors import Refused
+from strategies.factors import factors
+
+
+class AdaptedLinear(nn.Module):
+    """A frozen linear layer with an adapter beside it: ``W x + scale * B (core (A x))``.
+
+    The trained part is made of plain ``nn.Linear`` layers in float32, so that Opacus' own
+    per-sample gradients apply; the base weight keeps its dtype. ``rxr``: ``core`` is ``(r, r)``;
+    ``ffa``: ``core`` is ``(d_out, r)`` and there is no ``B``.
+    """
+
+    def __init__(self, base: nn.Linear, spec: AdapterSpec, name: str) -> None:
+        super().__init__()
+        weight = base.weight.detach().float().cpu().numpy() if spec.kind == "rxr" else None
+        b, a = factors(
+            spec.kind,
+            spec.rank,
+            base.out_features,
+            base.in_features,
+            spec.factor_seed,
+            weight,
+            name,
+        )
+        self.base = base
+        self.kind = spec.kind
+        self.scale = spec.scale
+        # Plain attributes, not buffers: they are public constants, never state.
+        self.fixed_a = torch.from_numpy(a).to(base.weight)
+        self.fixed_b = torch.from_numpy(b).to(base.weight)
+        width = spec.rank if spec.kind == "rxr" else base.out_features
+        self.core = nn.Linear(spec.rank, width, bias=False, device=base.weight.device)
+        nn.init.zeros_(self.core.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output, ``(rows, tokens, d_out)``, in the base's dtype."""
+        inner = nn.functional.linear(x, self.fixed_a).float()
+        if not inner.requires_grad:
+            # The lowest adapter's input is the kept state, a constant; hooks need a gradient there.
+            inner.requires_grad_(torch.is_grad_enabled())
+        middle = self.core(inner).to(x.dtype)
+        if self.kind == "rxr":
+            middle = nn.functional.linear(middle, self.fixed_b)
+        out: torch.Tensor = self.base(x) + self.scale * middle
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The output layer on the tokens that compete in the training loss.
+
+    ``weight`` is ``(candidates, hidden)``; ``rank_of`` maps a token id to its row, or -1.
+    """
+
+    weight: torch.Tensor
+    rank_of: torch.Tensor
+    full: torch.Tensor
+
+
+class SplitModel(nn.Module):
+    """Upper decoder layers with adapters, fed with the trunk's states instead of tokens."""
+
+    def __init__(self, decoder: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self._head = head
+
+    def forward(
+        self, states: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the hidden states ``(targets, hidden)`` that predict the target tokens."""
+        out = self.decoder(inputs_embeds=states, attention_mask=mask, use_cache=False)
+        hidden: torch.Tensor = out.last_hidden_state[rows, columns]
+        return hidden
+
+    def token_loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the negative log-likelihood of each target among the candidates and itself.
+
+        Candidates are public; a target that is not among them joins for its own row only, so a
+        customer's loss depends on public facts and this customer's text alone.
+        """
+        loss: torch.Tensor = _CandidateLoss.apply(hidden, targets, self._head)  # type: ignore[no-untyped-call]
+        return loss
+
+
+class _CandidateLoss(torch.autograd.Function):
+    """Cross entropy whose gradient is made in the forward pass, so that no logits are kept.
+
+    Saves memory of ``(targets, candidates)`` and most of the time of plain ``logsumexp``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, head: Head) -> torch.Tensor:  # noqa: ANN401
+        losses, gradients = [], []
+        for start in range(0, len(targets), _CHUNK):
+            h, t = hidden[start : start + _CHUNK], targets[start : start + _CHUNK]
+            goal = head.full[t]
+            own = (h * goal).sum(dim=-1, dtype=torch.float32)
+            mass = nn.functional.linear(h, head.weight).float()
+            top = torch.maximum(mass.amax(dim=1), own)
+            mass.sub_(top[:, None]).exp_()
+            absent = (head.rank_of[t] < 0) * (own - top).exp()
+            total = mass.sum(dim=1) + absent
+            losses.append(total.log() + top - own)
+            mean = mass.to(hidden.dtype) @ head.weight
+            goal_mass = (absent / total - 1.0)[:, None]
+            gradients.append(mean.float() / total[:, None] + goal_mass * goal.float())
+        ctx.save_for_backward(torch.cat(gradients).to(hidden.dtype))
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
+        (gradient,) = ctx.saved_tensors
+        return gradient * grads[0][:, None].to(gradient.dtype), None, None
+
+
+_CHUNK = 1024
+"""Target positions whose logits are in memory at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A base model in two parts that share its weights."""
+
+    trunk: nn.Module
+    upper: SplitModel
+    sites: dict[str, AdaptedLinear]
+    hidden: int
+    """Width of a state."""
+
+
+def load_parts(
+    folder: Path, spec: AdapterSpec, candidates: torch.Tensor | None, device: torch.device
+) -> Parts:
+    """Load the base, bfloat16 where the device computes in it, and cut it below the upper layers.
+
+    Args:
+        folder: a model folder (safetensors).
+        spec: where adapters sit.
+        candidates: public token ids that compete in the loss; ``None``: the whole vocabulary.
+        device: where to compute.
+
+    Raises:
+        Refused: the spec's weights are not linear layers of this model.
+    """
+    dtype = torch.bfloat16
+    whole: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    whole.requires_grad_(requires_grad=False)
+    whole.eval().to(device)
+    full = whole.get_output_embeddings().weight.detach()
+    layers = whole.model.layers
+    cut = len(layers) - spec.upper_layers
+    trunk, upper = _cut(whole.model, 0, cut, keep_norm=False), _cut(whole.model, cut, len(layers))
+    sites: dict[str, AdaptedLinear] = {}
+    for tensor in spec.shapes:
+        parent_path, _, leaf = tensor.removeprefix("model.").rpartition(".")
+        parent: Any = _resolve(whole.model, parent_path)
+        linear = getattr(parent, leaf, None)
+        if not isinstance(linear, nn.Linear):
+            raise Refused(f"{tensor} is not a linear layer of the base model", where="adapter spec")
+        sites[tensor] = AdaptedLinear(linear, spec, tensor)
+        setattr(parent, leaf, sites[tensor])
+    vocabulary = full.shape[0]
+    ids = torch.arange(vocabulary) if candidates is None else candidates
+    rank_of = torch.full((vocabulary,), -1, dtype=torch.long)
+    rank_of[ids] = torch.arange(len(ids))
+    head = Head(weight=full[ids.to(device)], rank_of=rank_of.to(device), full=full)
+    return Parts(trunk=trunk, upper=SplitModel(upper, head), sites=sites, hidden=full.shape[1])
+
+
+def read_adapter(sites: dict[str, AdaptedLinear]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the trained tensors, float32, by name."""
+    return {
+        name: site.core.weight.detach().float().cpu().numpy().copy() for name, site in sites.items()
+    }
+
+
+def write_adapter(sites: dict[str, AdaptedLinear], arrays: Arrays) -> None:
+    """Set the trained tensors."""
+    with torch.no_grad():
+        for name, site in sites.items():
+            site.core.weight.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
+
+
+def _resolve(module: nn.Module, path: str) -> nn.Module:
+    for part in path.split("."):
+        module = module[int(part)] if isinstance(module, nn.ModuleList) else getattr(module, part)
+    return module
+
+
+def _cut(decoder: Any, start: int, stop: int, *, keep_norm: bool = True) -> nn.Module:  # noqa: ANN401
+    """Return a decoder of layers ``start`` to ``stop`` that shares its modules with ``decoder``."""
+    part = copy.copy(decoder)
+    part._modules = dict(decoder._modules)
+    part.config = copy.deepcopy(decoder.config)
+    part.config.num_hidden_layers = stop - start
+    types = getattr(decoder.config, "layer_types", None)
+    if types is not None:
+        part.config.layer_types = list(types[start:stop])
+    part.layers = nn.ModuleList(decoder.layers[start:stop])
+    if not keep_norm:
+        part.norm = nn.Identity()
+    module: nn.Module = part
+    return module

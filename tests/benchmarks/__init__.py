@@ -1,0 +1,1 @@
+"""Converters of public data and benchmark plans."""

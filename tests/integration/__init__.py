@@ -1,0 +1,1 @@
+"""Tests on real servers that they start themselves."""

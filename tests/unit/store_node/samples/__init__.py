@@ -1,0 +1,1 @@
+"""Tests of a conversation's way to a training sample."""

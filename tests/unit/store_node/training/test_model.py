@@ -1,0 +1,100 @@
+"""The split model is the whole model, and the loss on candidates is cross entropy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from shared.base_models import adapter_spec
+from shared.config import ModelSettings
+from shared.errors import BadConfig
+from store_node.training.model import load_parts, read_adapter, write_adapter
+from tests.tiny_model import Arch, make_tiny_model
+
+CPU = torch.device("cpu")
+
+
+def settings(kind: str = "rxr", **changes: object) -> ModelSettings:
+    return ModelSettings(adapter=kind, rank=4, upper_layers=2, **changes)
+
+
+@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+def test_trunk_and_upper_layers_make_the_whole_model(tmp_path: Path, arch: Arch) -> None:
+    base = make_tiny_model(tmp_path, arch)
+    spec = adapter_spec(settings(), base, "digest")
+    parts = load_parts(base, spec, None, CPU)
+    whole = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    tokens = torch.randint(3, 200, (2, 40))
+    mask = torch.ones_like(tokens)
+    mask[1, 30:] = 0
+    with torch.inference_mode():
+        states = parts.trunk(
+            input_ids=tokens, attention_mask=mask, use_cache=False
+        ).last_hidden_state
+        rows, columns = torch.tensor([0, 0, 1]), torch.tensor([5, 39, 29])
+        hidden = parts.upper(states, mask, rows, columns)
+        expected = whole.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(hidden, expected[rows, columns])
+
+
+@pytest.mark.parametrize("candidates", [None, [3, 4, 5, 77]])
+def test_candidate_loss_and_gradient_are_those_of_cross_entropy(
+    tmp_path: Path, candidates: list[int] | None
+) -> None:
+    base = make_tiny_model(tmp_path)
+    spec = adapter_spec(settings(), base, "digest")
+    ids = None if candidates is None else torch.tensor(candidates)
+    upper = load_parts(base, spec, ids, CPU).upper
+    full = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).lm_head.weight.detach()
+    hidden = torch.randn(6, 32, dtype=torch.bfloat16, requires_grad=True)
+    targets = torch.tensor([3, 4, 5, 77, 100, 200])
+    loss = upper.token_loss(hidden, targets)
+    (gradient,) = torch.autograd.grad(loss.sum(), hidden)
+    for row, target in enumerate(targets.tolist()):
+        kept = list(range(full.shape[0])) if ids is None else sorted({*ids.tolist(), target})
+        exact = hidden[row].detach().float().requires_grad_()
+        expected = torch.nn.functional.cross_entropy(
+            (exact @ full[kept].float().T)[None], torch.tensor([kept.index(target)])
+        )
+        (wanted,) = torch.autograd.grad(expected, exact)
+        assert loss[row].item() == pytest.approx(expected.item(), rel=0.02, abs=0.02)
+        torch.testing.assert_close(gradient[row].float(), wanted, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["rxr", "ffa"])
+def test_an_adapter_that_is_written_is_read_back_and_changes_the_output(
+    tmp_path: Path, kind: str
+) -> None:
+    base = make_tiny_model(tmp_path)
+    spec = adapter_spec(settings(kind), base, "digest")
+    parts = load_parts(base, spec, None, CPU)
+    states = torch.randn(1, 8, 32, dtype=torch.bfloat16)
+    where = (torch.ones(1, 8, dtype=torch.long), torch.tensor([0]), torch.tensor([7]))
+    with torch.inference_mode():
+        before = parts.upper(states, *where)
+        rng = np.random.default_rng(0)
+        arrays = {
+            name: rng.standard_normal(shape).astype(np.float32)
+            for name, shape in spec.shapes.items()
+        }
+        write_adapter(parts.sites, arrays)
+        after = parts.upper(states, *where)
+    assert not torch.equal(before, after)
+    for name, array in read_adapter(parts.sites).items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_only_the_adapter_is_trained(tmp_path: Path) -> None:
+    spec = adapter_spec(settings(), make_tiny_model(tmp_path), "digest")
+    upper = load_parts(tmp_path, spec, None, CPU).upper
+    trained = {name for name, p in upper.named_parameters() if p.requires_grad}
+    assert trained == {name for name in trained if name.endswith(".core.weight")}
+    assert sum(p.numel() for p in upper.parameters() if p.requires_grad) == spec.parameters
+
+
+def test_embeddings_are_refused(tmp_path: Path) -> None:
+    base = make_tiny_model(tmp_path)
+    with pytest.raises(BadConfig, match="embed_tokens"):
+        adapter_spec(settings(targets=("embed_tokens",)), base, "digest")
