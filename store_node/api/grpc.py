@@ -190,7 +190,7 @@ async def start_server(
     )
     pb_grpc.add_InferenceServicer_to_server(InferenceServicer(engine, serving), server)
     pb_grpc.add_ModelControlServicer_to_server(ModelControlServicer(engine), server)
-    checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     address = f"{host}:{port}"
     try:
