@@ -1,11 +1,20 @@
 """Builds the release of a finished run: hands the gates their model, sets and ledger."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from coordinator.jobs import OnEvent
 from coordinator.operations import RunView
-from coordinator.release.build import Candidate, ReleaseBuilder, Served, payment_of
+from coordinator.release.build import (
+    WEIGHTS,
+    Candidate,
+    ReleaseBuilder,
+    RowSet,
+    Served,
+    payment_of,
+)
 from coordinator.release.evaluate import Evaluation, evaluate
+from coordinator.release.tensors import Tensors
 from coordinator.rounds.files import RunFiles
 from coordinator.wiring import Hq
 from deploy.base_model import resolve_base
@@ -17,13 +26,16 @@ from shared.formats import ConversationRow, IntentRow, read_rows
 from shared.releases import Release
 
 GATE_SETS = ("conversations.jsonl", "intents.jsonl")
+TUNING_SET = "tuning.jsonl"
+"""Conversations that choose the merge weight; the gate must never have seen them, nor they it."""
 _EVERY_ITEMS = 50
 
 
 def build_for_run(context: Context, hq: Hq, run_id: str, tell: OnEvent) -> Release:
     """Merge the run's last adapter into the base model and put it before the gates.
 
-    The candidate is compared with the release that is stable now, or with the base model.
+    The candidate is compared with the release that is stable now, or with the base model. Where the
+    home has a tuning set, it chooses how much of the adapter is merged.
 
     Raises:
         BadInput: the gate sets are missing or hold a bad line.
@@ -40,16 +52,20 @@ def build_for_run(context: Context, hq: Hq, run_id: str, tell: OnEvent) -> Relea
         )
     conversations = tuple(read_rows(folder / GATE_SETS[0], ConversationRow))
     intents = tuple(read_rows(folder / GATE_SETS[1], IntentRow))
+    tuning: tuple[ConversationRow, ...] = ()
+    if (folder / TUNING_SET).is_file():
+        tuning = tuple(read_rows(folder / TUNING_SET, ConversationRow))
 
     def progress(what: str, done: int, total: int) -> None:
         if done == total or done % _EVERY_ITEMS == 0:
             tell("scored", {"what": what, "done": done, "total": total})
 
-    def judge(model: Path) -> Evaluation:
+    def judge(rows: RowSet, model: Path, variants: Sequence[Tensors]) -> list[Evaluation]:
         return evaluate(
             model,
-            conversations,
-            intents,
+            conversations if rows == "gate" else tuning,
+            intents if rows == "gate" else (),
+            variants=variants,
             performance=context.settings.performance,
             on_progress=progress,
         )
@@ -63,6 +79,7 @@ def build_for_run(context: Context, hq: Hq, run_id: str, tell: OnEvent) -> Relea
         evaluator=judge,
         clock=SystemClock(),
         work=context.home / "work",
+        weights=WEIGHTS if tuning else (1.0,),
         on_event=tell,
     )
     return builder.build(

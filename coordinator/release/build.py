@@ -4,24 +4,33 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+import torch
 
 from coordinator.ports import Registry
 from coordinator.release.evaluate import Evaluation
-from coordinator.release.gates import GateReport, GateRules, compare
-from coordinator.release.merge import Merged, merge
+from coordinator.release.gates import GateReport, GateRules, compare, worst_change
+from coordinator.release.merge import Matrix, Merged, merge, merged_weights
 from coordinator.release.sign import sign_release
+from coordinator.release.tensors import Tensors, differences
 from shared.adapters import AdapterSpec, Arrays
 from shared.clock import Clock, iso
-from shared.errors import GateClosed, NotVerified, Refused, WrongDigest
+from shared.errors import BadInput, GateClosed, NotVerified, Refused, WrongDigest
 from shared.hashing import digest_arrays, digest_file, digest_folder, digest_json
 from shared.keys import SigningKey
 from shared.privacy.entries import FIRST_PREV, Entry, Kind, parse, signature_holds
 from shared.releases import Release
 from shared.rounds import RoundOutcome, RoundState, RunPlan
 
-Evaluator = Callable[[Path], Evaluation]
-"""Scores a model folder on the gate sets; HQ may keep the result for the release in service."""
+WEIGHTS = (0.3, 0.6, 1.0)
+"""Of the adapter in the merge, tried where there is a tuning set. Noise makes a private adapter too
+long at least as often as too short; to shorten it is post-processing and costs no privacy."""
+
+RowSet = Literal["gate", "tuning"]
+Evaluator = Callable[[RowSet, Path, Sequence[Tensors]], list[Evaluation]]
+"""Scores a model folder, then each variant of it (the weights that differ), on a set of rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +124,10 @@ class ReleaseBuilder:
     work: Path
     """Folder for the merged model while it is judged; it needs room for one model."""
     rules: GateRules = field(default_factory=GateRules)
+    weights: Sequence[float] = (1.0,)
+    """Merge weights to choose from on the tuning rows; where there is but one, it is taken."""
     on_event: Callable[[str, Mapping[str, Any]], None] = lambda *_: None
-    """Called with ``merged``, ``evaluated``, ``gated``, ``registered`` and facts."""
+    """Called with ``tuned``, ``merged``, ``evaluated``, ``gated``, ``registered`` and facts."""
 
     def build(self, candidate: Candidate, payment: Payment, current: Served) -> Release:
         """Merge the adapter, compare it with the release in service, sign it, register it.
@@ -144,9 +155,16 @@ class ReleaseBuilder:
             )
         self.work.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="merge-", dir=self.work) as scratch:
-            merged = merge(self.base.folder, spec, candidate.arrays, Path(scratch) / "model")
+            weight, tried = self._tune(spec, candidate.arrays, current)
+            arrays = scaled(candidate.arrays, weight)
+            merged = merge(self.base.folder, spec, arrays, Path(scratch) / "model")
             self.on_event("merged", {"weights": merged.changed, "rounding": merged.rounding})
             report, metrics = self._judge(merged, current)
+            metrics |= {
+                "merge_weight": weight,
+                "merge_rounding": round(merged.rounding, 6),
+                "tuning": tried,
+            }
             unsigned = _manifest(
                 candidate,
                 payment,
@@ -161,15 +179,53 @@ class ReleaseBuilder:
             raise _closed(report, signed.release_id)
         return signed
 
+    def _tune(
+        self, spec: AdapterSpec, arrays: Arrays, current: Served
+    ) -> tuple[float, dict[str, Any]]:
+        """Return the merge weight, and what each weight gave on the tuning rows."""
+        if len(self.weights) == 1:
+            return self.weights[0], {}
+        start, common = current.folder, _variant(current.folder, self.base.folder)
+        if common is None:
+            start, common = self.base.folder, {}
+        variants = [
+            {**common, **merged_weights(self.base.folder, spec, scaled(arrays, weight))}
+            for weight in self.weights
+        ]
+        before, *after = self.evaluator("tuning", start, variants)
+        worst = [worst_change(found, before) for found in after]
+        chosen = self.weights[worst.index(min(worst))]
+        tried = {f"{w:g}": round(lost, 6) for w, lost in zip(self.weights, worst, strict=True)}
+        self.on_event("tuned", {"merge_weight": chosen, "worst_change": tried})
+        return chosen, tried
+
     def _judge(self, merged: Merged, current: Served) -> tuple[GateReport, dict[str, Any]]:
         """Return the verdict, and the figures of both models by language."""
-        after = self.evaluator(merged.folder)
-        self.on_event("evaluated", {"model": "candidate", "languages": after.as_dict()})
-        before = self.evaluator(current.folder)
+        changed = _variant(current.folder, merged.folder)
+        if changed is None:
+            (before,) = self.evaluator("gate", current.folder, ())
+            (after,) = self.evaluator("gate", merged.folder, ())
+        else:
+            before, after = self.evaluator("gate", current.folder, (changed,))
         self.on_event("evaluated", {"model": current.name, "languages": before.as_dict()})
+        self.on_event("evaluated", {"model": "candidate", "languages": after.as_dict()})
         report = compare(after, before, self.rules)
         self.on_event("gated", {"passed": report.passed, "closed": list(report.closed)})
         return report, {"candidate": after.as_dict(), "current": before.as_dict()}
+
+
+def scaled(arrays: Arrays, weight: float) -> dict[str, Matrix]:
+    """Return an adapter whose every change is ``weight`` times as long: it is linear in them."""
+    return {name: np.float32(weight) * array for name, array in arrays.items()}
+
+
+def _variant(folder: Path, other: Path) -> dict[str, torch.Tensor] | None:
+    """Return the weights of ``other`` that differ; ``None`` where it is another kind of model."""
+    tokens = [digest_file(one / "tokenizer.json") for one in (folder, other)]
+    try:
+        return differences(folder, other) if tokens[0] == tokens[1] else None
+    except BadInput:
+        return None
 
 
 def _closed(report: GateReport, release_id: str) -> GateClosed:
@@ -212,7 +268,7 @@ def _manifest(
         ),
         "adapter_digest": digest_arrays(candidate.arrays),
         "files": {file.name: digest_file(file) for file in sorted(merged.folder.iterdir())},
-        "metrics": {**metrics, "merge_rounding": round(merged.rounding, 6)},
+        "metrics": dict(metrics),
         "gates": dict(gates),
         "epsilon": {
             share.cohort: {

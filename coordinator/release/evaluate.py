@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.release.scorer import Scorer
+from coordinator.release.tensors import Tensors
 from shared.config import PerformanceSettings
 from shared.formats import ConversationRow, IntentRow
 from shared.prompts import intent_prompt, intent_target, reply_prompt, reply_target
@@ -82,33 +83,42 @@ def evaluate(
     conversations: Sequence[ConversationRow],
     intents: Sequence[IntentRow],
     *,
+    variants: Sequence[Tensors] = (),
     performance: PerformanceSettings,
     on_progress: Progress = lambda *_: None,
-) -> Evaluation:
-    """Score a model folder on the gate sets.
+) -> list[Evaluation]:
+    """Score a model folder, then each of its variants, on the same rows.
 
     Args:
         folder: a causal language model with its tokenizer.
         conversations: every agent's reply after a customer's turn counts.
         intents: the labels are those that occur in the same language.
+        variants: for each further model, the weights that differ from the folder's; layers below
+            the lowest difference run once for all.
         performance: ``[performance]``: device and tokens in a batch.
         on_progress: called with ``replies`` or ``intents:<lang>``, done and total.
     """
-    scorer = Scorer(folder, performance)
+    scorer = Scorer(folder, performance, variants=variants)
     asked = [item for row in conversations for item in _replies(row)]
-    sums = scorer.targets(
+    nlls, tokens = scorer.targets(
         [(prompt, target) for _, _, _, prompt, target in asked],
         lambda done, total: on_progress("replies", done, total),
     )
-    replies = tuple(
-        ReplyScore(item=item, conversation=name, lang=lang, nll=nll, tokens=tokens)
-        for (item, name, lang, _, _), (nll, tokens) in zip(asked, sums, strict=True)
-    )
-    found: list[IntentScore] = []
+    chosen: list[list[IntentScore]] = [[] for _ in nlls]
     for lang in sorted({row.lang for row in intents}):
         rows = [(number, row) for number, row in enumerate(intents) if row.lang == lang]
-        found += _choose(scorer, lang, rows, on_progress)
-    return Evaluation(replies=replies, intents=tuple(found))
+        found = _choose(scorer, lang, rows, on_progress)
+        chosen = [mine + more for mine, more in zip(chosen, found, strict=True)]
+    return [
+        Evaluation(
+            replies=tuple(
+                ReplyScore(item=item, conversation=name, lang=lang, nll=float(n), tokens=int(t))
+                for (item, name, lang, _, _), n, t in zip(asked, nll, tokens, strict=True)
+            ),
+            intents=tuple(mine),
+        )
+        for nll, mine in zip(nlls, chosen, strict=True)
+    ]
 
 
 def _replies(row: ConversationRow) -> list[tuple[str, str, str, str, str]]:
@@ -124,17 +134,21 @@ def _replies(row: ConversationRow) -> list[tuple[str, str, str, str, str]]:
 
 def _choose(
     scorer: Scorer, lang: str, rows: Sequence[tuple[int, IntentRow]], on_progress: Progress
-) -> list[IntentScore]:
+) -> list[list[IntentScore]]:
+    """Return, for each model, the label that it finds likeliest for each row."""
     labels = sorted({row.intent for _, row in rows})
     scores = scorer.labels(
         [intent_prompt(row.text) for _, row in rows],
         [intent_target(label) for label in labels],
         lambda done, total: on_progress(f"intents:{lang}", done, total),
     )
-    best = (scores - scores.mean(axis=0)).argmax(axis=1)
+    best = (scores - scores.mean(axis=1, keepdims=True)).argmax(axis=2)
     return [
-        IntentScore(item=f"intent#{number}", lang=lang, wanted=row.intent, chosen=labels[int(at)])
-        for (number, row), at in zip(rows, best, strict=True)
+        [
+            IntentScore(item=f"intent#{number}", lang=lang, wanted=row.intent, chosen=labels[at])
+            for (number, row), at in zip(rows, mine.tolist(), strict=True)
+        ]
+        for mine in best
     ]
 
 

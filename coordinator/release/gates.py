@@ -129,6 +129,25 @@ def compare(
     return GateReport(rules=rules, verdicts=tuple(verdicts))
 
 
+def worst_change(candidate: Evaluation, current: Evaluation) -> float:
+    """Return the change in nats a token of the language that loses most (or gains least).
+
+    Raises:
+        BadInput: there is no reply to judge by.
+    """
+    found = []
+    for lang in candidate.languages:
+        _, lost, tokens = _by_conversation(
+            [score for score in candidate.replies if score.lang == lang],
+            [score for score in current.replies if score.lang == lang],
+        )
+        if len(lost):
+            found.append(float(lost.sum() / tokens.sum()))
+    if not found:
+        raise BadInput("no reply in the set", where="tuning", remedy="add conversations")
+    return max(found)
+
+
 def _judge(
     lang: str, candidate: Evaluation, current: Evaluation, rules: GateRules
 ) -> LanguageVerdict:

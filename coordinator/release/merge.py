@@ -69,8 +69,7 @@ def merge(
         if name not in sites:
             return weight.to(dtype) if weight.is_floating_point() else weight
         exact = weight.float()
-        b, a = _pair(spec, sites[name], arrays, exact)
-        added = torch.from_numpy(delta(b, a, spec.scale))
+        added = _added(spec, sites[name], arrays, exact)
         merged = (exact + added).to(dtype)
         wanted = float(added.norm())
         if wanted:
@@ -84,6 +83,26 @@ def merge(
     write_tensors(out / _WEIGHTS, kinds, values)
     _copy_texts(base, out, dtype)
     return Merged(folder=out, changed=len(sites), rounding=worst)
+
+
+def merged_weights(
+    base: Path, spec: AdapterSpec, arrays: Arrays, *, dtype: torch.dtype = torch.bfloat16
+) -> dict[str, torch.Tensor]:
+    """Return just the weights that :func:`merge` would change, by name, without writing a model.
+
+    Raises:
+        BadInput: the base model lacks a weight that the spec names.
+        WrongShape, NotFinite: ``arrays`` are not those of the spec.
+    """
+    spec.check(arrays, sender="merge")
+    tensors = tensors_of(base)
+    sites = {f"{name}.weight": name for name in spec.shapes}
+    _check_sites(sites, tensors, base)
+    found = {}
+    for weight, name in sites.items():
+        exact = read_tensor(tensors[weight]).float()
+        found[weight] = (exact + _added(spec, name, arrays, exact)).to(dtype)
+    return found
 
 
 def export_peft(base: Path, spec: AdapterSpec, arrays: Arrays, out: Path) -> Path:
@@ -122,6 +141,11 @@ def export_peft(base: Path, spec: AdapterSpec, arrays: Arrays, out: Path) -> Pat
     }
     (out / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     return out
+
+
+def _added(spec: AdapterSpec, name: str, arrays: Arrays, weight: torch.Tensor) -> torch.Tensor:
+    b, a = _pair(spec, name, arrays, weight)
+    return torch.from_numpy(delta(b, a, spec.scale))
 
 
 def _pair(

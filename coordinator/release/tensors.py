@@ -11,6 +11,9 @@ from safetensors import SafetensorError, safe_open
 
 from shared.errors import BadInput
 
+Tensors = Mapping[str, torch.Tensor]
+"""Weights by name."""
+
 _NAMES: Mapping[torch.dtype, str] = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -70,6 +73,28 @@ def read_tensor(info: TensorInfo) -> torch.Tensor:
     with safe_open(info.file, framework="pt") as opened:
         values: torch.Tensor = opened.get_tensor(info.name)
     return values
+
+
+def differences(folder: Path, other: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of ``other`` whose values are not those of ``folder``.
+
+    Raises:
+        BadInput: the two do not have the same weights; or see :func:`tensors_of`.
+    """
+    mine, theirs = tensors_of(folder), tensors_of(other)
+    shapes = [{name: info.shape for name, info in part.items()} for part in (mine, theirs)]
+    if shapes[0] != shapes[1]:
+        raise BadInput(
+            "the two models do not have the same weights",
+            where=f"{folder}, {other}",
+            remedy="compare a base model with releases of its own",
+        )
+    found: dict[str, torch.Tensor] = {}
+    for name, info in mine.items():
+        values = read_tensor(theirs[name])
+        if not torch.equal(read_tensor(info).to(values.dtype), values):
+            found[name] = values
+    return found
 
 
 def write_tensors(

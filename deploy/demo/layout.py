@@ -19,6 +19,8 @@ from shared.ids import check_id
 LOOPBACK = "127.0.0.1"
 HQ_DATA = "hq"
 GATE_FILES = ("conversations.jsonl", "intents.jsonl")
+TUNING_FILE = "tuning.jsonl"
+"""Optional: chooses the merge weight."""
 IMPORTS = ("catalog", "knowledge", "customers", "orders", "intents", "conversations")
 """In this order: orders name products and customers."""
 

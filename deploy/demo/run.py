@@ -17,6 +17,7 @@ from rich.table import Table
 from deploy.demo.layout import (
     GATE_FILES,
     HQ_DATA,
+    TUNING_FILE,
     Layout,
     Ports,
     Question,
@@ -195,8 +196,9 @@ class Demo:
                 generate(data, seed=self.wanted.seed, customers=count)
         self.found.stores = read_stores(data)
         (self.layout.hq / "gate").mkdir(parents=True, exist_ok=True)
-        for name in GATE_FILES:
-            shutil.copyfile(data / HQ_DATA / name, self.layout.hq / "gate" / name)
+        for name in (*GATE_FILES, TUNING_FILE):
+            if (data / HQ_DATA / name).is_file():
+                shutil.copyfile(data / HQ_DATA / name, self.layout.hq / "gate" / name)
         note(", ".join(f"{s.store_id} ({s.lang})" for s in self.found.stores))
         return data
 

@@ -20,7 +20,10 @@ GATE_CONVERSATIONS = 60
 """Held-back conversations per language."""
 GATE_INTENTS = 84
 """Held-back sentences per language, seven for each intent."""
+TUNING_CONVERSATIONS = 24
+"""Per language, for choices that the gate must not see made on its own rows."""
 _GATE_SEED = 7_919
+_TUNING_SEED = 104_729
 _README = """# A synthetic retail world
 
 Everything in this folder is synthetic: shops, goods, brands, people, numbers and words were made
@@ -37,6 +40,8 @@ e-mails use example.com and its like.
   "carrier"?,"tracking"?}}`
 - `hq/conversations.jsonl`, `hq/intents.jsonl`: the gate set, held back from every store: other
   people and phrasings, another seed. Synthetic too, personal data included
+- `hq/tuning.jsonl`: conversations of the same kind for choices that must not be made on the gate's
+  own rows, such as how much of an adapter is merged
 
 Stores: {stores}
 """
@@ -54,6 +59,7 @@ class World:
     stores: tuple[Shop, ...]
     gate_conversations: tuple[ConversationRow, ...]
     gate_intents: tuple[IntentRow, ...]
+    tuning: tuple[ConversationRow, ...]
     planted: Mapping[str, tuple[Planted, ...]]
 
 
@@ -77,6 +83,7 @@ def generate(
     shops = tuple(build(text, seed=seed, customers=customers) for text in texts)
     planted = {key: value for shop in shops for key, value in shop.planted.items()}
     conversations: list[ConversationRow] = []
+    tuning: list[ConversationRow] = []
     intents: list[IntentRow] = []
     for text in _one_per_language(texts):
         rows, asks, found = gate_rows(
@@ -88,16 +95,27 @@ def generate(
         conversations += rows
         intents += asks
         planted |= found
+        rows, _, found = gate_rows(
+            text,
+            seed=seed + _TUNING_SEED,
+            conversations=TUNING_CONVERSATIONS,
+            intents=0,
+            prefix="tuning",
+        )
+        tuning += rows
+        planted |= found
     for shop in shops:
         _write_shop(out / shop.id, shop)
     _write_rows(out / "hq" / "conversations.jsonl", conversations)
     _write_rows(out / "hq" / "intents.jsonl", intents)
+    _write_rows(out / "hq" / "tuning.jsonl", tuning)
     _write(out / "README.md", _README.format(seed=seed, stores=", ".join(stores)))
     return World(
         root=out,
         stores=shops,
         gate_conversations=tuple(conversations),
         gate_intents=tuple(intents),
+        tuning=tuple(tuning),
         planted=planted,
     )
 

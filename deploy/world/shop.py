@@ -138,12 +138,14 @@ def build(store: StoreTexts, *, seed: int, customers: int) -> Shop:
 
 
 def gate_rows(
-    store: StoreTexts, *, seed: int, conversations: int, intents: int
+    store: StoreTexts, *, seed: int, conversations: int, intents: int, prefix: str = "hq"
 ) -> tuple[tuple[ConversationRow, ...], tuple[IntentRow, ...], dict[str, tuple[Planted, ...]]]:
     """Return held-back rows in the store's language: other people, other phrasings."""
     texts = language(store.lang)
     goods = products(store, chance_of(seed, "gate", store.id, "goods"))
-    built = _Builder(store=store, texts=texts, goods=goods, gate=True, prefix=f"hq-{store.lang}")
+    built = _Builder(
+        store=store, texts=texts, goods=goods, gate=True, prefix=f"{prefix}-{store.lang}"
+    )
     for number in range(1, conversations + 1):
         chance = chance_of(seed, "gate", store.lang, str(number))
         built.customer(number, [INTENTS[number % len(INTENTS)]], chance)

@@ -1,16 +1,27 @@
 """Tests of building: nothing unpaid becomes a release, and nothing worse is let through."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from coordinator.adapters.registry import FolderRegistry
-from coordinator.release.build import Candidate, Payment, ReleaseBuilder, Served, payment_of
+from coordinator.release.build import (
+    Candidate,
+    Evaluator,
+    Payment,
+    ReleaseBuilder,
+    RowSet,
+    Served,
+    payment_of,
+)
 from coordinator.release.evaluate import Evaluation, ReplyScore
+from coordinator.release.merge import merged_weights
+from coordinator.release.tensors import Tensors, differences
 from shared.adapters import AdapterSpec
 from shared.base_models import adapter_spec
 from shared.clock import FixedClock
@@ -41,6 +52,13 @@ def evaluation(nll: float) -> Evaluation:
         ),
         intents=(),
     )
+
+
+def scores(*changed: float) -> Evaluator:
+    """Return a judge that gives the current model 3.0 and its variants the figures named."""
+    return lambda _rows, _folder, variants: [
+        evaluation(nll) for nll in (3.0, *changed[: len(variants)])
+    ]
 
 
 def entries(*bodies: dict[str, str], key: SigningKey = KEY) -> list[Entry]:
@@ -148,7 +166,7 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
         base=Served(name="tiny", folder=base),
         registry=registry,
         key=KEY,
-        evaluator=lambda folder: evaluation(3.0 if folder == base else 2.9),
+        evaluator=scores(2.9),
         clock=FixedClock(datetime(2026, 11, 23, tzinfo=UTC)),
         work=tmp_path / "work",
         on_event=lambda name, _: events.append(name),
@@ -171,10 +189,33 @@ def test_a_paid_and_better_adapter_becomes_a_signed_release(setting: Setting) ->
     assert setting.events == ["merged", "evaluated", "evaluated", "gated", "registered"]
 
 
+def test_the_tuning_rows_choose_how_much_of_the_adapter_is_merged(setting: Setting) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def judge(rows: RowSet, folder: Path, variants: Sequence[Tensors]) -> list[Evaluation]:
+        assert folder == setting.base
+        asked.append((rows, len(variants)))
+        return scores(2.95, 2.9, 3.1)(rows, folder, variants)
+
+    builder = replace(setting.builder, evaluator=judge, weights=(0.25, 0.5, 1.0))
+    release = builder.build(setting.candidate, setting.paid(), setting.current)
+    assert asked == [("tuning", 3), ("gate", 1)]
+    assert release.metrics["merge_weight"] == 0.5
+    assert list(release.metrics["tuning"]) == ["0.25", "0.5", "1"]
+    arrays = {name: array * np.float32(0.5) for name, array in setting.candidate.arrays.items()}
+    spec = AdapterSpec.from_dict(setting.candidate.plan.spec)
+    wanted = merged_weights(setting.base, spec, arrays)
+    found = differences(setting.base, setting.registry.folder(release.release_id))
+    assert set(wanted) <= set(found)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    # What was trained and paid for is what the ledger names, whatever share of it is merged.
+    assert release.adapter_digest == digest_arrays(setting.candidate.arrays)
+
+
 def test_a_closed_gate_registers_the_rejected_release_and_names_the_languages(
     setting: Setting,
 ) -> None:
-    builder = replace(setting.builder, evaluator=lambda _: evaluation(3.0))
+    builder = replace(setting.builder, evaluator=scores(3.0))
     with pytest.raises(GateClosed, match=r"ar: .*; en: ") as caught:
         builder.build(setting.candidate, setting.paid(), setting.current)
     assert caught.value.facts["languages"] == ["ar", "en"]

@@ -1,15 +1,19 @@
 """Tests of scoring: batches give what one row at a time gives."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from coordinator.release.evaluate import evaluate
 from coordinator.release.scorer import Scorer
+from coordinator.release.tensors import differences, read_tensor, tensors_of
 from shared.config import PerformanceSettings
+from shared.errors import BadInput
 from shared.formats import ConversationRow, IntentRow
 from tests.tiny_model import make_tiny_model
 
@@ -39,8 +43,9 @@ def alone(folder: Path, prompt: str, target: str) -> tuple[float, int]:
 
 def test_targets_in_batches_are_those_of_single_rows(model: Path) -> None:
     seen: list[tuple[int, int]] = []
-    got = Scorer(model, CPU, torch.float32).targets(PAIRS, lambda *at: seen.append(at))
-    for (nll, tokens), pair in zip(got, PAIRS, strict=True):
+    scorer = Scorer(model, CPU, dtype=torch.float32)
+    (got,), sizes = scorer.targets(PAIRS, lambda *at: seen.append(at))
+    for nll, tokens, pair in zip(got, sizes, PAIRS, strict=True):
         wanted, count = alone(model, *pair)
         assert tokens == count
         assert nll == pytest.approx(wanted, abs=1e-3)
@@ -51,9 +56,50 @@ def test_targets_in_batches_are_those_of_single_rows(model: Path) -> None:
 def test_labels_in_batches_are_those_of_single_rows(model: Path) -> None:
     labels = [" order status\n", " x", " 退货\n"]
     prompts = [prompt for prompt, _ in PAIRS]
-    got = Scorer(model, CPU, torch.float32).labels(prompts, labels, lambda *_: None)
+    scorer = Scorer(model, CPU, dtype=torch.float32)
+    (got,) = scorer.labels(prompts, labels, lambda *_: None)
     wanted = np.array([[-alone(model, p, label)[0] for label in labels] for p in prompts])
     np.testing.assert_allclose(got, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("lowest", [3, 1, 0, None])
+def test_variants_beside_the_model_score_as_they_do_alone(
+    model: Path, tmp_path: Path, lowest: int | None
+) -> None:
+    """``lowest`` is the lowest layer that differs; ``None``: the embedding does."""
+    names = [f"model.layers.{lowest}.mlp.up_proj.weight", "model.layers.3.self_attn.v_proj.weight"]
+    if lowest is None:
+        names.append("model.embed_tokens.weight")
+    tensors = tensors_of(model)
+    folders = []
+    for number in (1, 2):
+        folders.append(tmp_path / f"variant-{number}")
+        shutil.copytree(model, folders[-1])
+        values = {name: read_tensor(info) for name, info in tensors.items()}
+        for name in set(names) & set(values):
+            values[name] = values[name] + 0.1 * torch.randn(values[name].shape)
+        save_file(values, folders[-1] / "model.safetensors", metadata={"format": "pt"})
+    variants = [differences(model, folder) for folder in folders]
+    assert all(set(variant) == set(names) & set(tensors) for variant in variants)
+    labels = [" order status\n", " x", " 退货\n"]
+    prompts = [prompt for prompt, _ in PAIRS]
+    together = Scorer(model, CPU, variants=variants, dtype=torch.float32)
+    nlls, _ = together.targets(PAIRS, lambda *_: None)
+    logs = together.labels(prompts, labels, lambda *_: None)
+    again, _ = together.targets(PAIRS, lambda *_: None)
+    np.testing.assert_array_equal(nlls, again)
+    for number, folder in enumerate([model, *folders]):
+        alone = Scorer(folder, CPU, dtype=torch.float32)
+        np.testing.assert_allclose(nlls[number], alone.targets(PAIRS, lambda *_: None)[0][0], 1e-5)
+        own = alone.labels(prompts, labels, lambda *_: None)[0]
+        np.testing.assert_allclose(logs[number], own, rtol=1e-5)
+    assert not np.allclose(nlls[0], nlls[1])
+    assert not np.allclose(logs[1], logs[2])
+
+
+def test_a_variant_with_an_unknown_weight_is_refused(model: Path) -> None:
+    with pytest.raises(BadInput, match="no weight 'model"):
+        Scorer(model, CPU, variants=[{"model.other": torch.zeros(1)}])
 
 
 def test_every_reply_to_a_customer_counts_and_languages_stay_apart(tmp_path: Path) -> None:
@@ -75,7 +121,7 @@ def test_every_reply_to_a_customer_counts_and_languages_stay_apart(tmp_path: Pat
         IntentRow(text="back", lang="en", intent="returns"),
         IntentRow(text="退货", lang="zh", intent="refund"),
     ]
-    found = evaluate(model, rows, intents, performance=CPU)
+    (found,) = evaluate(model, rows, intents, performance=CPU)
     assert [score.item for score in found.replies] == ["c0#2", "c0#4", "c1#2", "c1#4"]
     figures = found.as_dict()
     assert list(figures) == ["en", "zh"]
