@@ -99,7 +99,7 @@ class PrivacySettings(Section):
     """Who adds the noise: each store for itself."""
     clip: Annotated[float, Field(gt=0)] = 0.3
     """L2 bound C on one customer's gradient."""
-    texts_per_customer: Annotated[int, Field(ge=1)] = 2
+    texts_per_customer: Annotated[int, Field(ge=1)] = 1
     """k: at most this many texts of a customer enter a step."""
 
 
@@ -113,7 +113,7 @@ class RoundSettings(Section):
     """q: the public rate at which customers are sampled; 1 means the whole batch in every step."""
     epsilon: Annotated[float, Field(gt=0)] = 1.8
     """What the run may cost each customer at most."""
-    learning_rate: Annotated[float, Field(gt=0)] = 7.0
+    learning_rate: Annotated[float, Field(gt=0)] = 40.0
     server_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     quorum: Annotated[int, Field(ge=1)] = 1
     deadline_s: Annotated[float, Field(gt=0)] = 900.0

@@ -24,7 +24,7 @@ from shared.privacy.entries import FIRST_PREV, Entry, Kind, parse, signature_hol
 from shared.releases import Release
 from shared.rounds import RoundOutcome, RoundState, RunPlan
 
-WEIGHTS = (0.3, 0.6, 1.0)
+WEIGHTS = (0.5, 1.0, 1.5)
 """Of the adapter in the merge, tried where there is a tuning set. Noise makes a private adapter too
 long at least as often as too short; to shorten it is post-processing and costs no privacy."""
 

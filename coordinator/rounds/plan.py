@@ -29,7 +29,7 @@ FRAMING_PER_MESSAGE = 1_300
 order with a signed head, the rest for metadata."""
 ROUND_OVERHEAD_S = 7.0
 """Process starts and polling of one Flower round (measured, flwr 1.41, two nodes: 6.9)."""
-GUESSED_SECONDS_PER_CUSTOMER = 0.4
+GUESSED_SECONDS_PER_CUSTOMER = 0.3
 """Of a step, for each customer in it, where no run has been measured yet (270 M base model, two
 texts of 45 tokens a customer, three stores on two cores, the trunk's states made on the way)."""
 _CAP_DEVIATIONS = 8.0

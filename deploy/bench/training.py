@@ -47,7 +47,7 @@ def measure_training(
     rows = [row for person in people for row in person.rows]
 
     # Two copies of the model: hooks stay on the private one.
-    private, plain = (load_parts(base.folder, spec, None, device) for _ in range(2))
+    private, plain = (load_parts(base.folder, spec, device) for _ in range(2))
     budget = performance.micro_batch_tokens
     states = keep_states(
         rows,

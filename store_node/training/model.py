@@ -60,14 +60,10 @@ class AdaptedLinear(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The output layer on the tokens that compete in the training loss.
-
-    ``weight`` is ``(candidates, hidden)``; ``rank_of`` maps a token id to its row, or -1.
-    """
+    """The output layer: ``weight`` is ``(vocabulary, hidden)``; ``cap`` bends logits, or is 0."""
 
     weight: torch.Tensor
-    rank_of: torch.Tensor
-    full: torch.Tensor
+    cap: float
 
 
 class SplitModel(nn.Module):
@@ -87,38 +83,37 @@ class SplitModel(nn.Module):
         return hidden
 
     def token_loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the negative log-likelihood of each target among the candidates and itself.
-
-        Candidates are public; a target that is not among them joins for its own row only, so a
-        customer's loss depends on public facts and this customer's text alone.
-        """
-        loss: torch.Tensor = _CandidateLoss.apply(hidden, targets, self._head)  # type: ignore[no-untyped-call]
+        """Return the negative log-likelihood, in nats, of each target."""
+        loss: torch.Tensor = _TokenLoss.apply(hidden, targets, self._head)  # type: ignore[no-untyped-call]
         return loss
 
 
-class _CandidateLoss(torch.autograd.Function):
+class _TokenLoss(torch.autograd.Function):
     """Cross entropy whose gradient is made in the forward pass, so that no logits are kept.
 
-    Saves memory of ``(targets, candidates)`` and most of the time of plain ``logsumexp``.
+    Saves memory of ``(targets, vocabulary)`` and a third of the time of plain cross entropy. The
+    probabilities are summed in float32 and kept in the base's dtype; the loss is as exact as they.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, head: Head) -> torch.Tensor:  # noqa: ANN401
         losses, gradients = [], []
         for start in range(0, len(targets), _CHUNK):
-            h, t = hidden[start : start + _CHUNK], targets[start : start + _CHUNK]
-            goal = head.full[t]
-            own = (h * goal).sum(dim=-1, dtype=torch.float32)
-            mass = nn.functional.linear(h, head.weight).float()
-            top = torch.maximum(mass.amax(dim=1), own)
-            mass.sub_(top[:, None]).exp_()
-            absent = (head.rank_of[t] < 0) * (own - top).exp()
-            total = mass.sum(dim=1) + absent
-            losses.append(total.log() + top - own)
-            mean = mass.to(hidden.dtype) @ head.weight
-            goal_mass = (absent / total - 1.0)[:, None]
-            gradients.append(mean.float() / total[:, None] + goal_mass * goal.float())
-        ctx.save_for_backward(torch.cat(gradients).to(hidden.dtype))
+            h, goal = hidden[start : start + _CHUNK], targets[start : start + _CHUNK, None]
+            logits = nn.functional.linear(h, head.weight)
+            slope = None
+            if head.cap:
+                bent = torch.tanh(logits / head.cap)
+                logits, slope = bent * head.cap, 1 - bent.square()
+            chance = logits.softmax(dim=-1)
+            own = chance.gather(1, goal).float()
+            losses.append(-own.clamp_min(_LEAST).log().squeeze(1))
+            pull = head.weight[goal.squeeze(1)]
+            if slope is not None:
+                chance *= slope
+                pull = pull * slope.gather(1, goal)
+            gradients.append(chance @ head.weight - pull)
+        ctx.save_for_backward(torch.cat(gradients))
         return torch.cat(losses)
 
     @staticmethod
@@ -127,8 +122,9 @@ class _CandidateLoss(torch.autograd.Function):
         return gradient * grads[0][:, None].to(gradient.dtype), None, None
 
 
-_CHUNK = 1024
+_CHUNK = 256
 """Target positions whose logits are in memory at once."""
+_LEAST = 1e-30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,15 +138,12 @@ class Parts:
     """Width of a state."""
 
 
-def load_parts(
-    folder: Path, spec: AdapterSpec, candidates: torch.Tensor | None, device: torch.device
-) -> Parts:
+def load_parts(folder: Path, spec: AdapterSpec, device: torch.device) -> Parts:
     """Load the base, bfloat16 where the device computes in it, and cut it below the upper layers.
 
     Args:
         folder: a model folder (safetensors).
         spec: where adapters sit.
-        candidates: public token ids that compete in the loss; ``None``: the whole vocabulary.
         device: where to compute.
 
     Raises:
@@ -173,11 +166,8 @@ def load_parts(
             raise Refused(f"{tensor} is not a linear layer of the base model", where="adapter spec")
         sites[tensor] = AdaptedLinear(linear, spec, tensor)
         setattr(parent, leaf, sites[tensor])
-    vocabulary = full.shape[0]
-    ids = torch.arange(vocabulary) if candidates is None else candidates
-    rank_of = torch.full((vocabulary,), -1, dtype=torch.long)
-    rank_of[ids] = torch.arange(len(ids))
-    head = Head(weight=full[ids.to(device)], rank_of=rank_of.to(device), full=full)
+    cap = getattr(whole.config.get_text_config(), "final_logit_softcapping", None)
+    head = Head(weight=full, cap=float(cap or 0))
     return Parts(trunk=trunk, upper=SplitModel(upper, head), sites=sites, hidden=full.shape[1])
 
 

@@ -26,8 +26,7 @@ from store_node.training.texts import CustomerTexts, by_customer
 class TrainerParts:
     """What a trainer works with.
 
-    ``min_customers`` is the policy's floor; ``digests`` remembers the base model's digest. The loss
-    is over the whole vocabulary: among the lowest token ids alone, Chinese got worse (measured).
+    ``min_customers`` is the policy's floor; ``digests`` remembers the base model's digest.
     """
 
     base: Path
@@ -64,7 +63,7 @@ class DpTrainer:
         customers, begin = self._customers(spec, mechanism.texts_per_customer)
         device = _device(self._parts.performance)
         with _threads(self._parts.performance.threads):
-            parts = load_parts(self._parts.base, spec, None, device)
+            parts = load_parts(self._parts.base, spec, device)
             states = self._states(customers, spec, parts, device, begin)
             write_adapter(parts.sites, adapter)
             sgd = CustomerDpSgd(

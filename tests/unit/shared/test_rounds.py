@@ -31,7 +31,7 @@ MECHANISM = Mechanism(
     steps=8,
     sigma=9.8,
     clip=1.0,
-    texts_per_customer=2,
+    texts_per_customer=1,
     batch_constant=2000,
     learning_rate=0.05,
 )

@@ -16,7 +16,7 @@ MECHANISM = Mechanism(
     steps=8,
     sigma=10.0,
     clip=1.0,
-    texts_per_customer=2,
+    texts_per_customer=1,
     batch_constant=1000,
     learning_rate=0.5,
 )

@@ -110,7 +110,7 @@ def plan_of(spec: AdapterSpec) -> RunPlan:
         steps=4,
         sigma=2.0,
         clip=1.0,
-        texts_per_customer=2,
+        texts_per_customer=1,
         batch_constant=300,
         learning_rate=0.1,
     )

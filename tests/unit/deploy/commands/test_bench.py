@@ -89,7 +89,7 @@ def test_training(
     assert set(found["figure"]) == {"seconds_per_step", "seconds_per_step_per_customer"}
     assert set(found["yardstick"]) == set(found["figure"])
     assert (found["size"]["customers"], found["size"]["upper_layers"]) == (3, 2)
-    assert found["size"]["texts"] == 6
+    assert found["size"]["texts"] == 3
     assert {"torch", "device", "threads"} <= set(found["machine"])
 
 

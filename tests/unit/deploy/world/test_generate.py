@@ -94,7 +94,7 @@ def test_ids_are_unique_and_orders_point_at_customers_and_goods(world: World, na
 
 def test_planted_values_stand_where_they_are_said_to_stand(world: World) -> None:
     rows = {row.conversation_id: row for shop in world.stores for row in shop.conversations}
-    rows |= {row.conversation_id: row for row in world.gate_conversations}
+    rows |= {row.conversation_id: row for row in (*world.gate_conversations, *world.tuning)}
     seen: Counter[str] = Counter()
     for conversation_id, planted in world.planted.items():
         for value in planted:

@@ -25,7 +25,7 @@ WHOLE = Mechanism(
     steps=4,
     sigma=7.0,
     clip=PrivacySettings().clip,
-    texts_per_customer=2,
+    texts_per_customer=1,
     batch_constant=1000,
     learning_rate=0.05,
 )

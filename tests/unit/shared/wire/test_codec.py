@@ -45,7 +45,7 @@ PLAN = RunPlan(
                 steps=4,
                 sigma=2.5,
                 clip=1.0,
-                texts_per_customer=2,
+                texts_per_customer=1,
                 batch_constant=1000,
                 learning_rate=0.1,
             ),

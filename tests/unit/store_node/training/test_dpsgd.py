@@ -33,7 +33,7 @@ def spec(base: Path) -> AdapterSpec:
 
 @pytest.fixture
 def parts(base: Path, spec: AdapterSpec) -> Parts:
-    return load_parts(base, spec, None, CPU)
+    return load_parts(base, spec, CPU)
 
 
 def people(count: int, texts: int = 2, seed: int = 0) -> list[CustomerTexts]:
@@ -86,7 +86,7 @@ def one_step(
     base: Path, spec: AdapterSpec, customers: list[CustomerTexts], budget: int = 4096, **how: object
 ) -> np.ndarray:
     """Return the flat change of one step; with the defaults, minus the sum of clipped gradients."""
-    parts = load_parts(base, spec, None, CPU)
+    parts = load_parts(base, spec, CPU)
     sgd = CustomerDpSgd(parts.upper, states_of(parts, customers), mechanism(**how), budget)
     sgd.step(customers)
     sgd.close()
@@ -151,7 +151,7 @@ def test_a_trained_adapter_that_is_loaded_again_gives_the_same_model(
     sgd = CustomerDpSgd(parts.upper, states, mechanism(sigma=1.0), 4096)
     sgd.step(customers)
     sgd.close()
-    again = load_parts(base, spec, None, CPU)
+    again = load_parts(base, spec, CPU)
     write_adapter(again.sites, read_adapter(parts.sites))
     (batch,) = pack([c.rows for c in customers], 4096)
     given = (states.padded(batch.rows), batch.mask, batch.where_row, batch.where_column)

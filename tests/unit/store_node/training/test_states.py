@@ -19,9 +19,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     base = make_tiny_model(tmp_path_factory.mktemp("base"))
-    return load_parts(
-        base, adapter_spec(ModelSettings(rank=4, upper_layers=2), base, ""), None, CPU
-    )
+    return load_parts(base, adapter_spec(ModelSettings(rank=4, upper_layers=2), base, ""), CPU)
 
 
 class Trunk:

@@ -7,7 +7,6 @@ from shared.ids import CustomerKey
 from store_node.ports import Sample
 from store_node.samples.desensitize import restore
 from store_node.training.texts import (
-    INTENT_WEIGHT,
     MAX_TARGET_TOKENS,
     MAX_TOKENS,
     TARGETS_PER_TEXT,
@@ -36,11 +35,10 @@ def sample(customer: str, name: str, kind: str = "reply") -> Sample:
 
 
 def test_a_row_is_beginning_prompt_and_target() -> None:
-    row = encode("k", "ask", "answer", letters, [2], 0.5)
+    row = encode("k", "ask", "answer", letters, [2])
     assert row.tokens == (2, *letters("askanswer"))
     assert row.target_start == 4
     assert row.targets == 6
-    assert row.weight == 0.5
 
 
 def test_a_long_prompt_loses_its_beginning_and_a_long_target_its_end() -> None:
@@ -51,27 +49,26 @@ def test_a_long_prompt_loses_its_beginning_and_a_long_target_its_end() -> None:
     assert row.tokens[row.target_start - 1] == ord("q")
 
 
-def test_samples_are_grouped_by_customer_and_labels_weigh_less() -> None:
-    found = by_customer(
-        [sample("a", "1"), sample("a", "2", "intent"), sample("b", "3")], letters, [], 2
-    )
+def test_samples_are_grouped_by_customer() -> None:
+    found = by_customer([sample("a", "1"), sample("a", "2"), sample("b", "3")], letters, [], 2)
     assert [(c.customer, [r.key for r in c.rows]) for c in found] == [
         ("a", ["1", "2"]),
         ("b", ["3"]),
     ]
-    assert [row.weight for row in found[0].rows] == [1.0, INTENT_WEIGHT]
     assert by_customer([], letters, [], 2) == []
 
 
-def test_a_customer_keeps_k_texts_and_kinds_take_turns() -> None:
+def test_a_customer_keeps_k_texts_and_labels_only_where_there_is_no_reply() -> None:
     many = [
         sample("a", "1", "intent"),
         sample("a", "2", "intent"),
         sample("a", "3"),
         sample("a", "4"),
+        sample("a", "5"),
+        sample("b", "6", "intent"),
     ]
-    (found,) = by_customer(many, letters, [], 3)
-    assert [row.key for row in found.rows] == ["3", "1", "4"]
+    found = by_customer(many, letters, [], 2)
+    assert [[row.key for row in one.rows] for one in found] == [["3", "4"], ["6"]]
 
 
 def test_a_step_predicts_some_target_tokens_drawn_anew_each_time() -> None:
@@ -96,7 +93,7 @@ def test_a_short_target_is_predicted_whole() -> None:
 
 def test_a_customers_loss_is_the_mean_of_texts_of_means_of_tokens() -> None:
     long = Row(key="a", tokens=tuple(range(60)), target_start=5)
-    short = Row(key="b", tokens=(1, 2, 3, 4), target_start=2, weight=0.2)
+    short = Row(key="b", tokens=(1, 2, 3, 4), target_start=2)
     (batch,) = pack([(long, short), (short,)], 4096)
     per_row = torch.zeros(3).index_add_(0, batch.where_row, batch.weight)
     by_owner = {owner: [] for owner in range(batch.customers)}
@@ -104,5 +101,5 @@ def test_a_customers_loss_is_the_mean_of_texts_of_means_of_tokens() -> None:
         by_owner[int(batch.owner[row])].append(share)
     (two,) = (shares for shares in by_owner.values() if len(shares) == 2)
     (one,) = (shares for shares in by_owner.values() if len(shares) == 1)
-    assert sorted(two) == pytest.approx([0.1, 0.5])
-    assert one == pytest.approx([0.2])
+    assert sorted(two) == pytest.approx([0.5, 0.5])
+    assert one == pytest.approx([1.0])
