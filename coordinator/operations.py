@@ -5,7 +5,7 @@ Whatever costs privacy goes through HQ's ledger; nothing here goes around it.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -69,14 +69,20 @@ class Operations:
         runs: Runs,
         clock: Clock,
         outside: Outside,
+        go_on: Callable[[RunPlan], str] = lambda _: "",
     ) -> None:
-        """Bind HQ's ledger, registers and services."""
+        """Bind HQ's ledger, registers and services.
+
+        ``go_on`` lays the adapter of the release in service where a planned run will start from it,
+        and returns the release's id; empty where there is none that fits.
+        """
         self._settings = settings
         self._ledger = ledger
         self._stores = stores
         self._runs = runs
         self._clock = clock
         self._outside = outside
+        self._go_on = go_on
         self._starting = threading.Lock()
 
     # --- stores --------------------------------------------------------------------------------
@@ -149,6 +155,7 @@ class Operations:
             now=self._clock.now(),
             seconds_per_step=self._measured_step(),
         )
+        plan = replace(plan, start_release=self._go_on(plan))
         self._runs.add(plan)
         return plan
 

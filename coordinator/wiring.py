@@ -16,12 +16,16 @@ from coordinator.compliance.spending import Spending
 from coordinator.jobs import Job, JobRunner, JobState, Work
 from coordinator.operations import Operations, Outside
 from coordinator.releases import Build, Releases
+from coordinator.rounds.files import RunFiles
 from coordinator.wiring_rounds import HQ_OWNER
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.keys import SigningKey
 from shared.privacy.ledger import Ledger
+from shared.releases import Release
+from shared.rounds import RunPlan
 from shared.wire.tls import TlsFiles
+from strategies.mean import partway
 
 BUILD, PUSH = "build", "push"
 
@@ -88,6 +92,11 @@ def open_hq(
         )
         registry = FolderRegistry(home / "registry", trusted_key=key.public_hex)
         runs, stores = SqlRuns(engine, clock), SqlStores(engine)
+        files = RunFiles(home / "runs")
+
+        def go_on(plan: RunPlan) -> str:
+            return start_from(releases.stable(), plan, operations, files)
+
         operations = Operations(
             settings=settings,
             ledger=ledger,
@@ -95,6 +104,7 @@ def open_hq(
             runs=runs,
             clock=clock,
             outside=outside,
+            go_on=go_on,
         )
         controls = {
             target: stack.enter_context(GrpcControl(target, tls=tls))
@@ -120,6 +130,24 @@ def open_hq(
             spending=Spending(policy=settings.privacy, ledger=ledger, stores=stores, clock=clock),
             releases=releases,
         )
+
+
+def start_from(
+    release: Release | None, plan: RunPlan, operations: Operations, files: RunFiles
+) -> str:
+    """Lay what ``release`` merged where ``plan``'s run starts from; return its id.
+
+    Returns an empty id, and the run starts from the base model, where nothing is in service or
+    other tensors were trained for it.
+    """
+    if release is None:
+        return ""
+    before = operations.run(release.run_id)
+    if before.plan.spec != plan.spec:
+        return ""
+    merged = partway(*files.ends(before.plan, before.outcomes), release.metrics["merge_weight"])
+    files.save(files.adapter(plan.run_id, 0), merged)
+    return release.release_id
 
 
 def operator_app(hq: Hq, runner: JobRunner) -> FastAPI:

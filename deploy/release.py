@@ -19,9 +19,8 @@ from coordinator.rounds.files import RunFiles
 from coordinator.wiring import Hq
 from deploy.base_model import resolve_base
 from deploy.cli_context import Context
-from shared.adapters import AdapterSpec
 from shared.clock import SystemClock
-from shared.errors import BadInput, NotVerified
+from shared.errors import BadInput
 from shared.formats import ConversationRow, IntentRow, read_rows
 from shared.releases import Release
 
@@ -93,17 +92,10 @@ def candidate_of(run: RunView, files: RunFiles) -> Candidate:
     """Return what a run left after its last ended round.
 
     Raises:
-        NotVerified: its adapter file is missing.
+        NotVerified: an adapter file is missing.
     """
-    plan, last = run.plan, run.outcomes[-1]
-    number = next(n for n in range(1, plan.rounds + 1) if plan.round_id(n) == last.round_id)
-    path = files.adapter(plan.run_id, number)
-    arrays = files.load(path, AdapterSpec.from_dict(plan.spec))
-    if arrays is None:
-        raise NotVerified(
-            "the adapter is missing", where=str(path), remedy="restore it from a backup"
-        )
-    return Candidate(plan=plan, outcomes=run.outcomes, arrays=arrays)
+    start, arrays = files.ends(run.plan, run.outcomes)
+    return Candidate(plan=run.plan, outcomes=run.outcomes, start=start, arrays=arrays)
 
 
 def _current(hq: Hq) -> Served | None:

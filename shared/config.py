@@ -111,8 +111,8 @@ class RoundSettings(Section):
     """DP-SGD steps at each store in each round."""
     sample_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     """q: the public rate at which customers are sampled; 1 means the whole batch in every step."""
-    epsilon: Annotated[float, Field(gt=0)] = 1.8
-    """What the run may cost each customer at most."""
+    epsilon: Annotated[float, Field(gt=0)] = 1.35
+    """What the run may cost each customer at most; two such runs fit in a quarter of epsilon 2."""
     learning_rate: Annotated[float, Field(gt=0)] = 40.0
     server_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     quorum: Annotated[int, Field(ge=1)] = 1

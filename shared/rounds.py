@@ -102,6 +102,8 @@ class RunPlan:
     bytes_up: int
     """Bytes that one store sends in one round."""
     bytes_down: int
+    start_release: str = ""
+    """The release whose adapter the run goes on from; empty: it starts from the base model."""
 
     @property
     def digest(self) -> str:

@@ -31,6 +31,12 @@ def noisy_mean(
     return out
 
 
+def partway(start: Arrays, end: Arrays, weight: float) -> Floats:
+    """Return ``start + weight * (end - start)``; 0 is ``start``, 1 ``end``, above 1 beyond it."""
+    share = np.float32(weight)
+    return {name: (start[name] + share * (end[name] - start[name])) for name in end}
+
+
 def server_step(
     adapter: Arrays, mean: Arrays, velocity: Arrays | None, momentum: float
 ) -> tuple[Floats, Floats]:

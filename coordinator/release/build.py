@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from coordinator.ports import Registry
 from coordinator.release.evaluate import Evaluation
 from coordinator.release.gates import GateReport, GateRules, compare, worst_change
-from coordinator.release.merge import Matrix, Merged, merge, merged_weights
+from coordinator.release.merge import Merged, merge, merged_weights
 from coordinator.release.sign import sign_release
 from coordinator.release.tensors import Tensors, differences
 from shared.adapters import AdapterSpec, Arrays
@@ -23,10 +22,12 @@ from shared.keys import SigningKey
 from shared.privacy.entries import FIRST_PREV, Entry, Kind, parse, signature_holds
 from shared.releases import Release
 from shared.rounds import RoundOutcome, RoundState, RunPlan
+from strategies.mean import partway
 
 WEIGHTS = (0.5, 1.0, 1.5)
-"""Of the adapter in the merge, tried where there is a tuning set. Noise makes a private adapter too
-long at least as often as too short; to shorten it is post-processing and costs no privacy."""
+"""Merge weights: how far to go from the run's start to its end, tried where there is a tuning set.
+How long a noisy step should be depends on how much of it is noise; to choose afterwards, on rows
+that are public or synthetic, is post-processing and costs no privacy."""
 
 RowSet = Literal["gate", "tuning"]
 Evaluator = Callable[[RowSet, Path, Sequence[Tensors]], list[Evaluation]]
@@ -39,6 +40,8 @@ class Candidate:
 
     plan: RunPlan
     outcomes: Sequence[RoundOutcome]
+    start: Arrays
+    """What the run started from: zeros, or what the release then in service had merged."""
     arrays: Arrays
 
 
@@ -155,8 +158,8 @@ class ReleaseBuilder:
             )
         self.work.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="merge-", dir=self.work) as scratch:
-            weight, tried = self._tune(spec, candidate.arrays, current)
-            arrays = scaled(candidate.arrays, weight)
+            weight, tried = self._tune(spec, candidate, current)
+            arrays = partway(candidate.start, candidate.arrays, weight)
             merged = merge(self.base.folder, spec, arrays, Path(scratch) / "model")
             self.on_event("merged", {"weights": merged.changed, "rounding": merged.rounding})
             report, metrics = self._judge(merged, current)
@@ -180,7 +183,7 @@ class ReleaseBuilder:
         return signed
 
     def _tune(
-        self, spec: AdapterSpec, arrays: Arrays, current: Served
+        self, spec: AdapterSpec, candidate: Candidate, current: Served
     ) -> tuple[float, dict[str, Any]]:
         """Return the merge weight, and what each weight gave on the tuning rows."""
         if len(self.weights) == 1:
@@ -188,10 +191,10 @@ class ReleaseBuilder:
         start, common = current.folder, _variant(current.folder, self.base.folder)
         if common is None:
             start, common = self.base.folder, {}
-        variants = [
-            {**common, **merged_weights(self.base.folder, spec, scaled(arrays, weight))}
-            for weight in self.weights
-        ]
+        variants = []
+        for weight in self.weights:
+            arrays = partway(candidate.start, candidate.arrays, weight)
+            variants.append({**common, **merged_weights(self.base.folder, spec, arrays)})
         before, *after = self.evaluator("tuning", start, variants)
         worst = [worst_change(found, before) for found in after]
         chosen = self.weights[worst.index(min(worst))]
@@ -212,11 +215,6 @@ class ReleaseBuilder:
         report = compare(after, before, self.rules)
         self.on_event("gated", {"passed": report.passed, "closed": list(report.closed)})
         return report, {"candidate": after.as_dict(), "current": before.as_dict()}
-
-
-def scaled(arrays: Arrays, weight: float) -> dict[str, Matrix]:
-    """Return an adapter whose every change is ``weight`` times as long: it is linear in them."""
-    return {name: np.float32(weight) * array for name, array in arrays.items()}
 
 
 def _variant(folder: Path, other: Path) -> dict[str, torch.Tensor] | None:

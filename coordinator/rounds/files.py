@@ -1,6 +1,7 @@
 """Adapters of a run at rest: one safetensors file a round, whole or not there at all."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.numpy import load_file, save
 from shared.adapters import AdapterSpec, Arrays
 from shared.errors import NotVerified
 from shared.ids import check_id
+from shared.rounds import RoundOutcome, RunPlan
 
 Loaded = dict[str, NDArray[np.float32]]
 
@@ -39,6 +41,25 @@ class RunFiles:
             stream.flush()
             os.fsync(stream.fileno())
         fresh.replace(path)
+
+    def ends(self, plan: RunPlan, outcomes: Sequence[RoundOutcome]) -> tuple[Loaded, Loaded]:
+        """Return the adapter that a run started from and the one that its last ended round left.
+
+        Raises:
+            NotVerified: a file is missing or damaged.
+        """
+        spec = AdapterSpec.from_dict(plan.spec)
+        ids = [plan.round_id(number) for number in range(1, plan.rounds + 1)]
+        path = self.adapter(plan.run_id, 1 + ids.index(outcomes[-1].round_id))
+        last = self.load(path, spec)
+        first = self.load(self.adapter(plan.run_id, 0), spec)
+        if last is None or (first is None and plan.start_release):
+            raise NotVerified(
+                "the adapter is missing",
+                where=str(path if last is None else path.parent),
+                remedy="restore it from a backup",
+            )
+        return first or spec.zeros(), last
 
     def load(self, path: Path, spec: AdapterSpec) -> Loaded | None:
         """Return the tensors of ``path``, or ``None`` where there is no such file.

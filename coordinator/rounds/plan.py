@@ -20,8 +20,9 @@ from shared.privacy.budget import BudgetState, delta_for
 from shared.privacy.events import Event, event_of
 from shared.rounds import Mechanism, RunPlan, StoreShare
 
-USEFUL_EPSILON = 0.05
-"""Below this a run learns nothing that is worth its cost."""
+USEFUL_SHARE = 0.5
+"""A plan for less than this share of the epsilon that was asked is refused: what was tuned for the
+one would be mostly noise at the other, and the rest of the budget gone for it."""
 FRAMING_PER_TENSOR = 210
 """Bytes beside a tensor's values in a Flower message (measured, flwr 1.41: 200 to 207)."""
 FRAMING_PER_MESSAGE = 1_300
@@ -69,7 +70,8 @@ def make_plan(
         federation: name of the federation.
 
     Raises:
-        BudgetRefused: a cohort has less than :data:`USEFUL_EPSILON` left; names the store.
+        BudgetRefused: a cohort has too little left for :data:`USEFUL_SHARE` of the run; names
+            the store.
         Refused: no stores, a store twice, or a store with too few customers; names the store.
     """
     if not stores:
@@ -136,21 +138,8 @@ def plan_share(settings: Settings, store: EnrolledStore, ledger: Budgets) -> Sto
         )
     delta = delta_for(policy, store.public_customers)
     budget = ledger.budget(store.cohort, policy, delta)
-    if budget.left < USEFUL_EPSILON:
-        raise BudgetRefused(
-            f"cohort {store.cohort!r} has epsilon {budget.left:.3f} left "
-            f"(spent {budget.quarter_spent:.3f} of {budget.quarter_cap:g} in {budget.quarter}, "
-            f"{budget.year_spent:.3f} of {budget.year_cap:g} in {budget.year}), "
-            f"a run needs {USEFUL_EPSILON:g}",
-            where=where,
-            remedy="leave it out of the run, or wait for the next quarter",
-            store=store.store_id,
-            cohort=store.cohort,
-            left=budget.left,
-            asked=wanted.epsilon,
-            quarter_spent=budget.quarter_spent,
-            year_spent=budget.year_spent,
-        )
+    if budget.left <= 0:
+        raise _too_little(store, budget, wanted.epsilon, 0.0)
     whole = wanted.sample_rate == 1
     mean = store.public_customers * wanted.sample_rate
     cap = 0 if whole else math.ceil(mean + _CAP_DEVIATIONS * math.sqrt(mean))
@@ -187,11 +176,33 @@ def plan_share(settings: Settings, store: EnrolledStore, ledger: Budgets) -> Sto
         learning_rate=wanted.learning_rate,
     )
     run = event_of(mechanism, cohort=store.cohort, steps=wanted.rounds * wanted.steps)
+    allowed = epsilon([run], delta, stores_per_customer=policy.stores_per_customer)
+    if allowed < USEFUL_SHARE * wanted.epsilon:
+        raise _too_little(store, budget, wanted.epsilon, allowed)
     return StoreShare(
         store_id=store.store_id,
         cohort=store.cohort,
         public_customers=store.public_customers,
         delta=delta,
         mechanism=mechanism,
-        epsilon=epsilon([run], delta, stores_per_customer=policy.stores_per_customer),
+        epsilon=allowed,
+    )
+
+
+def _too_little(
+    store: EnrolledStore, budget: BudgetState, asked: float, allowed: float
+) -> BudgetRefused:
+    return BudgetRefused(
+        f"a run of epsilon {asked:g} is asked, and what is left of cohort {store.cohort!r} allows "
+        f"{allowed:.3f} (spent {budget.quarter_spent:.3f} of {budget.quarter_cap:g} in "
+        f"{budget.quarter}, {budget.year_spent:.3f} of {budget.year_cap:g} in {budget.year})",
+        where=f"store {store.store_id}",
+        remedy="leave it out of the run, wait for the next quarter, or ask for less",
+        store=store.store_id,
+        cohort=store.cohort,
+        left=budget.left,
+        allowed=allowed,
+        asked=asked,
+        quarter_spent=budget.quarter_spent,
+        year_spent=budget.year_spent,
     )

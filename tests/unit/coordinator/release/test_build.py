@@ -149,7 +149,8 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
     base = make_tiny_model(tmp_path / "base", seed=6)
     model = ModelSettings(rank=4, upper_layers=2)
     spec = adapter_spec(model, base, digest_folder(base))
-    arrays = {name: np.full(shape, 0.1, np.float32) for name, shape in spec.shapes.items()}
+    arrays = {name: np.full(shape, 0.125, np.float32) for name, shape in spec.shapes.items()}
+    start = {name: np.full(shape, -0.25, np.float32) for name, shape in spec.shapes.items()}
     outcome = RoundOutcome(
         round_id="run-1.r1",
         state=RoundState.CLOSED,
@@ -171,7 +172,7 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
         work=tmp_path / "work",
         on_event=lambda name, _: events.append(name),
     )
-    candidate = Candidate(plan=plan_of(spec), outcomes=(outcome,), arrays=arrays)
+    candidate = Candidate(plan=plan_of(spec), outcomes=(outcome,), start=start, arrays=arrays)
     yield Setting(base=base, candidate=candidate, builder=builder, registry=registry, events=events)
     assert not list((tmp_path / "work").glob("*"))
 
@@ -202,7 +203,9 @@ def test_the_tuning_rows_choose_how_much_of_the_adapter_is_merged(setting: Setti
     assert asked == [("tuning", 3), ("gate", 1)]
     assert release.metrics["merge_weight"] == 0.5
     assert list(release.metrics["tuning"]) == ["0.25", "0.5", "1"]
-    arrays = {name: array * np.float32(0.5) for name, array in setting.candidate.arrays.items()}
+    half = np.float32(0.5)
+    start, end = setting.candidate.start, setting.candidate.arrays
+    arrays = {name: half * start[name] + half * end[name] for name in end}
     spec = AdapterSpec.from_dict(setting.candidate.plan.spec)
     wanted = merged_weights(setting.base, spec, arrays)
     found = differences(setting.base, setting.registry.folder(release.release_id))

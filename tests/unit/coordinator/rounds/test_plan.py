@@ -86,21 +86,43 @@ def test_a_fresh_plan_spends_what_is_wanted_and_no_more(ledger: Ledger) -> None:
     assert RunPlan.from_dict(plan.as_dict()) == plan
 
 
-def test_a_second_run_takes_what_is_left_and_a_third_is_refused(ledger: Ledger) -> None:
-    policy = PrivacySettings()
-    first = planned(ledger)
-    ledger.reserve(first, store_ids=("a", "b"), policy=policy)
-    second = planned(ledger)
-    for share in second.shares:
-        assert 0.05 < share.epsilon < first.shares[0].epsilon
-    ledger.reserve(second, store_ids=("a", "b"), policy=policy)
+def test_two_default_runs_fit_in_a_quarter_and_a_third_is_refused(ledger: Ledger) -> None:
+    policy, wanted = PrivacySettings(), Settings().rounds.epsilon
+    for _ in range(2):
+        plan = planned(ledger)
+        assert all(0.99 * wanted < share.epsilon <= wanted for share in plan.shares)
+        ledger.reserve(plan, store_ids=("a", "b"), policy=policy)
     spent = ledger.budget("a-customers", policy).quarter_spent
-    assert 0.999 * policy.quarter_epsilon < spent <= policy.quarter_epsilon
-    with pytest.raises(BudgetRefused) as caught:
+    assert 1.9 < spent <= policy.quarter_epsilon
+    with pytest.raises(BudgetRefused, match=r"what is left of cohort 'a-customers'") as caught:
         planned(ledger)
     assert caught.value.facts["store"] == "a"
-    assert float(str(caught.value.facts["left"])) < 0.05
-    assert planned(ledger, store("c")).shares[0].epsilon > 1.7
+    assert float(str(caught.value.facts["allowed"])) < 0.5 * wanted
+    assert planned(ledger, store("c")).shares[0].epsilon > 0.99 * wanted
+
+
+def test_a_run_takes_what_is_left_unless_that_is_less_than_half_of_what_is_asked(
+    ledger: Ledger,
+) -> None:
+    def asked(epsilon: float) -> Settings:
+        return Settings(rounds=RoundSettings(epsilon=epsilon))
+
+    first = planned(ledger, settings=asked(1.8))
+    ledger.reserve(first, store_ids=("a", "b"), policy=PrivacySettings())
+    assert 0.6 < planned(ledger, settings=asked(1.2)).shares[0].epsilon < 1.2
+    with pytest.raises(BudgetRefused, match=r"asked, and what is left .* allows 0\.7"):
+        planned(ledger, settings=asked(1.8))
+
+
+def test_nothing_left_is_refused_with_the_store_named(ledger: Ledger) -> None:
+    policy = PrivacySettings()
+    for _ in range(2):
+        plan = planned(ledger)
+        ledger.reserve(plan, store_ids=("a", "b"), policy=policy)
+    tight = Settings(privacy=PrivacySettings(quarter_epsilon=1.5))
+    with pytest.raises(BudgetRefused, match=r"allows 0\.000") as caught:
+        planned(ledger, settings=tight)
+    assert caught.value.facts["store"] == "a"
 
 
 def test_the_year_counts_too(ledger: Ledger) -> None:
