@@ -27,6 +27,8 @@ class GateRules:
     resamples: int = 2000
     min_conversations: int = 20
     """With fewer conversations in a language the gate stays closed: nothing could be told."""
+    min_messages: int = 60
+    """The same for labelled messages, where a language has no conversation at all."""
     seed: int = 2026
 
 
@@ -113,7 +115,8 @@ def compare(
     """Return the verdict on a candidate against the release in service, on the same items.
 
     A language is open where the upper end of the interval of nats per token is below 0 and the
-    interval of intent accuracy is not wholly below 0.
+    interval of intent accuracy is not wholly below 0. A language without conversations is judged by
+    its labelled messages alone, and is open where the interval of accuracy is wholly above 0.
 
     Raises:
         BadInput: the two were not scored on the same items.
@@ -156,26 +159,23 @@ def _judge(
         [score for score in current.replies if score.lang == lang],
     )
     right = _rights(candidate.intents, lang) - _rights(current.intents, lang)
+    nll = _interval(lost, tokens, rules) if len(names) else None
+    accuracy = _interval(right, np.ones_like(right), rules) if len(right) else None
+    by_intents = not names and len(right) > 0
+    least, found = (
+        (rules.min_messages, f"{len(right)} labelled messages")
+        if by_intents
+        else (rules.min_conversations, f"{len(names)} conversations")
+    )
     reasons: list[str] = []
-    nll = accuracy = None
-    if len(names) < rules.min_conversations:
-        reasons.append(
-            f"{len(names)} conversations, at least {rules.min_conversations} are needed to judge"
-        )
-    if len(names):
-        nll = _interval(lost, tokens, rules)
-        if nll.high >= 0:
-            reasons.append(
-                f"replies are not surely better: {nll.mean:+.4f} nats a token "
-                f"({rules.confidence:.0%}: {nll.low:+.4f} to {nll.high:+.4f})"
-            )
-    if len(right):
-        accuracy = _interval(right, np.ones_like(right), rules)
-        if accuracy.high < 0:
-            reasons.append(
-                f"intents are worse beyond noise: {accuracy.mean:+.2%} "
-                f"({rules.confidence:.0%}: {accuracy.low:+.2%} to {accuracy.high:+.2%})"
-            )
+    if (len(right) if by_intents else len(names)) < least:
+        reasons.append(f"{found}, at least {least} are needed to judge")
+    if nll and nll.high >= 0:
+        reasons.append(f"replies are not surely better, nats a token: {_signed(nll, '.4f', rules)}")
+    if accuracy and accuracy.high < 0:
+        reasons.append(f"intents are worse beyond noise: {_signed(accuracy, '.2%', rules)}")
+    elif accuracy and by_intents and accuracy.low <= 0:
+        reasons.append(f"intents are not surely better: {_signed(accuracy, '.2%', rules)}")
     order = np.argsort(-lost / np.maximum(tokens, 1), kind="stable")[:_WORST]
     return LanguageVerdict(
         lang=lang,
@@ -185,6 +185,11 @@ def _judge(
         accuracy=accuracy,
         worst=tuple(names[int(at)] for at in order if lost[int(at)] > 0),
     )
+
+
+def _signed(found: Interval, form: str, rules: GateRules) -> str:
+    mean, low, high = (format(v, f"+{form}") for v in (found.mean, found.low, found.high))
+    return f"{mean} ({rules.confidence:.0%}: {low} to {high})"
 
 
 def _interval(

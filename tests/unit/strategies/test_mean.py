@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies.fedavg import fedavg, payload_bytes, round_bytes
-from strategies.mean import noisy_mean, server_step
+from strategies.mean import noisy_mean, partway, server_step
 
 SHAPES = {"a": (2, 3), "b": (4,)}
 
@@ -34,6 +34,14 @@ def test_one_update_moves_the_mean_by_its_share_whoever_else_is_there() -> None:
 def test_more_updates_than_planned_are_an_error() -> None:
     with pytest.raises(ValueError, match="denominator 1"):
         noisy_mean([arrays(1.0), arrays(1.0)], 1, SHAPES)
+
+
+@given(start=st.floats(-5, 5, width=32), end=st.floats(-5, 5, width=32), weight=st.floats(0, 2))
+def test_partway_is_on_the_line_from_start_to_end(start: float, end: float, weight: float) -> None:
+    found = partway(arrays(start), arrays(end), weight)
+    for array in found.values():
+        assert array.dtype == np.float32
+        assert np.allclose(array, start + weight * (end - start), atol=1e-4)
 
 
 def test_momentum_is_that_of_fedavgm() -> None:

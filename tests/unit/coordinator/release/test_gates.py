@@ -85,3 +85,26 @@ def test_too_few_conversations_cannot_open_it() -> None:
 def test_different_items_cannot_be_compared() -> None:
     with pytest.raises(BadInput, match="different items"):
         compare(scored({"en": 0.1}, {}), CURRENT, RULES)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "reason"),
+    [
+        (0.8, 100, ""),
+        (0.52, 100, "intents are not surely better"),
+        (0.3, 100, "intents are worse beyond noise"),
+        (0.9, 40, "40 labelled messages, at least 60"),
+    ],
+)
+def test_a_language_without_conversations_is_judged_by_its_labelled_messages(
+    right: float, count: int, reason: str
+) -> None:
+    def only(share: float) -> Evaluation:
+        rows = scored({"ja": 0}, {"ja": share}).intents[:: 100 // count][:count]
+        return Evaluation(replies=(), intents=rows)
+
+    report = compare(only(right), only(0.5), RULES)
+    (verdict,) = report.verdicts
+    assert verdict.passed == (not reason)
+    assert verdict.reasons == () if not reason else reason in verdict.reasons[0]
+    canonical_json(report.as_dict())
