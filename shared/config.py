@@ -7,6 +7,7 @@ must never change it.
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,6 +24,9 @@ from pydantic_settings import (
 
 from shared.errors import BadConfig
 from shared.hashing import digest_json
+
+SETTING_IN_ENVIRONMENT = re.compile(r"STOREWEAVE_[A-Z]+__[A-Z0-9_]+$")
+"""Names of environment variables that are settings; folders and test switches are none."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 means: take a free one."""
@@ -67,7 +71,7 @@ class ModelSettings(Section):
 
     base: str = ""
     """Local folder or hub id; empty: the packaged multilingual Gemma 3 270M."""
-    adapter: Literal["rxr", "ffa"] = "ffa"
+    adapter: Literal["rxr", "ffa", "lora"] = "ffa"
     rank: Annotated[int, Field(ge=1, le=256)] = 2
     targets: tuple[str, ...] = ("v_proj", "o_proj")
     upper_layers: Annotated[int, Field(ge=1)] = 3

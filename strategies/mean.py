@@ -10,23 +10,36 @@ Floats = dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
 
 
 def noisy_mean(
-    updates: Sequence[Arrays], denominator: int, shapes: Mapping[str, tuple[int, ...]]
+    updates: Sequence[Arrays],
+    denominator: float,
+    shapes: Mapping[str, tuple[int, ...]],
+    weights: Sequence[float] | None = None,
 ) -> Floats:
-    """Return the sum of the noised ``updates`` over ``denominator``, float32, for each tensor.
+    """Return the weighted sum of the noised ``updates`` over ``denominator``, float32.
 
-    ``denominator`` is the planned cohort, so that one customer's influence does not depend on who
-    else answered: a missing store adds nothing. Sums run in float64.
+    Weights and denominator are public constants of the plan, so that one customer's influence does
+    not depend on who else answered: a missing store adds nothing. With the planned batch sizes as
+    weights the mean is that of all customers in one place; equal weights would give a store of
+    twenty customers the say, and sixteen times the noise, of one of three hundred. Sums run in
+    float64.
+
+    Args:
+        updates: of the stores that answered.
+        denominator: the weights of the whole planned cohort, summed.
+        shapes: of each tensor.
+        weights: one for each update; ``None``: 1 each.
 
     Raises:
-        ValueError: ``denominator`` is less than the number of updates or than one.
+        ValueError: ``denominator`` is less than the weights of the updates, or not above 0.
     """
-    if denominator < max(1, len(updates)):
+    shares = [1.0] * len(updates) if weights is None else [float(weight) for weight in weights]
+    if denominator <= 0 or denominator * (1 + 1e-12) < sum(shares):
         raise ValueError(f"denominator {denominator} for {len(updates)} updates")
     out: Floats = {}
     for name, shape in shapes.items():
         total = np.zeros(shape, dtype=np.float64)
-        for update in updates:
-            total += update[name]
+        for update, share in zip(updates, shares, strict=True):
+            total += update[name] if share == 1 else np.multiply(update[name], share, dtype=float)
         out[name] = (total / denominator).astype(np.float32)
     return out
 

@@ -27,7 +27,7 @@ class GateRules:
     resamples: int = 2000
     min_conversations: int = 20
     """With fewer conversations in a language the gate stays closed: nothing could be told."""
-    min_messages: int = 60
+    min_messages: int = 40
     """The same for labelled messages, where a language has no conversation at all."""
     seed: int = 2026
 

@@ -1,5 +1,6 @@
 """``storeweave demo``: a whole federation on this machine, end to end, with a report."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli_context import Context, context_of
+from shared.config import SETTING_IN_ENVIRONMENT
 from shared.errors import GateClosed, NotVerified
 
 app = typer.Typer()
@@ -39,6 +41,9 @@ def demo(
         fresh=fresh,
         seed=seed,
     )
+    # From here on every home's file holds; a setting in the environment would override them all.
+    for name in [name for name in os.environ if SETTING_IN_ENVIRONMENT.match(name)]:
+        del os.environ[name]
     # A terminated demo ends like an interrupted one: everything that it started is stopped.
     signal.signal(signal.SIGTERM, _interrupt)
     _run(context, Demo(wanted, context.console))

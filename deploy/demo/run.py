@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from deploy.demo.talk import Crowd, Operator, ask_all
 from deploy.invitation import invite, join
 from deploy.world import generate
 from shared.config import Settings, load_settings
-from shared.errors import Unavailable
+from shared.errors import BudgetRefused, Refused, Unavailable
 from shared.hashing import digest_file
 from shared.keys import SigningKey
 from shared.privacy.ledger import ledger_owner
@@ -128,7 +128,7 @@ class Demo:
                 "/v1/runs", {"run_id": run_id, "resume": self._cut_short(operator, run_id)}
             )
             self.found.run = operator.follow_run(run_id, lambda event: note(in_words(event)))
-            note(f"{len(self.found.run['outcomes'])} rounds closed")
+            note(f"{closed_rounds(run_id, self.found.run['outcomes'])} rounds closed")
         self.verify()
         self.found.budget = operator.get("/v1/budget")["budget"]
 
@@ -278,11 +278,20 @@ class Demo:
                 self.found.plan = operator.get(f"/v1/runs/{run_id}")["plan"]
                 note(f"going on with {run_id}, which was cut short")
             else:
-                self.found.plan = operator.post("/v1/runs/plan")
+                self.found.plan = self._new_plan(operator)
                 run_id = str(self.found.plan["run_id"])
                 note(run_id)
         self.console.print(plan_table(self.found.plan, self.wanted.settings))
         return run_id
+
+    def _new_plan(self, operator: Operator) -> dict[str, Any]:
+        try:
+            return operator.post("/v1/runs/plan")
+        except BudgetRefused as refused:
+            text, where = refused.what, refused.where
+            raise BudgetRefused(
+                text, where=where, remedy="the budgets of earlier runs hold; --fresh starts over"
+            ) from None
 
     def _cut_short(self, operator: Operator, run_id: str) -> bool:
         return bool(operator.get(f"/v1/runs/{run_id}")["state"] == "running")
@@ -293,6 +302,23 @@ class Demo:
             note(in_words(event))
 
         return tell
+
+
+def closed_rounds(run_id: str, outcomes: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many rounds closed.
+
+    Raises:
+        Refused: none did; says what each store answered to the last one.
+    """
+    closed = [outcome for outcome in outcomes if outcome["state"] == "closed"]
+    if not closed:
+        told = "; ".join(f"{one['sender']}: {one['reason']}" for one in outcomes[-1]["refused"])
+        raise Refused(
+            f"no round closed: {told or 'nobody answered'}",
+            where=run_id,
+            remedy="what was dispatched stays spent; see the stores' logs",
+        )
+    return len(closed)
 
 
 def sections(wanted: Wanted) -> dict[str, dict[str, Any]]:

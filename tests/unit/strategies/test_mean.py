@@ -31,9 +31,25 @@ def test_one_update_moves_the_mean_by_its_share_whoever_else_is_there() -> None:
     assert np.array_equal(few, many)
 
 
+@given(
+    stores=st.lists(st.tuples(st.integers(1, 500), st.floats(-5, 5, width=32)), min_size=1),
+    missing=st.integers(0, 300),
+)
+def test_planned_batch_sizes_as_weights_give_the_mean_over_all_customers(
+    stores: list[tuple[int, float]], missing: int
+) -> None:
+    sizes = [size for size, _ in stores]
+    whole = sum(sizes) + missing
+    mean = noisy_mean([arrays(value) for _, value in stores], whole, SHAPES, sizes)
+    wanted = sum(size * value for size, value in stores) / whole
+    assert np.allclose(mean["a"], wanted, atol=1e-5)
+
+
 def test_more_updates_than_planned_are_an_error() -> None:
     with pytest.raises(ValueError, match="denominator 1"):
         noisy_mean([arrays(1.0), arrays(1.0)], 1, SHAPES)
+    with pytest.raises(ValueError, match="denominator 10"):
+        noisy_mean([arrays(1.0)], 10, SHAPES, [11])
 
 
 @given(start=st.floats(-5, 5, width=32), end=st.floats(-5, 5, width=32), weight=st.floats(0, 2))

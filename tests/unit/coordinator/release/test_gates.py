@@ -93,7 +93,7 @@ def test_different_items_cannot_be_compared() -> None:
         (0.8, 100, ""),
         (0.52, 100, "intents are not surely better"),
         (0.3, 100, "intents are worse beyond noise"),
-        (0.9, 40, "40 labelled messages, at least 60"),
+        (0.9, 25, "25 labelled messages, at least 40"),
     ],
 )
 def test_a_language_without_conversations_is_judged_by_its_labelled_messages(
