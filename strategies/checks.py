@@ -1,12 +1,12 @@
 """Whether an update may enter the mean; pure functions that raise the named error."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from shared.adapters import Arrays
-from shared.errors import BadUpdate, UnplannedContribution
+from shared.errors import BadUpdate, NotFinite, UnplannedContribution
 from shared.rounds import Mechanism
 
 _TAILS = 8.0
@@ -18,6 +18,32 @@ def l2_norm(arrays: Arrays) -> float:
     return math.sqrt(
         sum(float(np.vdot(a, a)) for a in (v.astype(np.float64) for v in arrays.values()))
     )
+
+
+def check_alike(many: Sequence[Arrays]) -> None:
+    """Raise unless there is at least one, and all hold the same tensors of the same shapes.
+
+    Raises:
+        ValueError: there is none, or one differs from the first.
+    """
+    if not many:
+        raise ValueError("nothing to combine")
+    wanted = {name: array.shape for name, array in many[0].items()}
+    for index, arrays in enumerate(many):
+        found = {name: array.shape for name, array in arrays.items()}
+        if found != wanted:
+            raise ValueError(f"tensors of entry {index} are {found}, the first has {wanted}")
+
+
+def check_finite(arrays: Arrays, *, sender: str) -> None:
+    """Raise unless every value is a finite number.
+
+    Raises:
+        NotFinite: a tensor holds NaN or infinity.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise NotFinite(f"tensor {name!r} holds NaN or infinity", where=sender, tensor=name)
 
 
 def norm_bound(mechanism: Mechanism, *, customers: int, parameters: int) -> float:

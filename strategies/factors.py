@@ -12,13 +12,13 @@ trained; and the mean of ``S`` over stores is the mean of ``B S A``, which is no
 ``B`` trained apart.
 """
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import BadInput
+from strategies.seeds import seeded_rng
 
 Matrix = NDArray[np.float32]
 
@@ -66,8 +66,7 @@ def seeded_factors(
             where="[model] rank",
             remedy=f"choose 1 to {min(shape)}",
         )
-    digest = hashlib.sha256(f"{seed}|{name}|{d_out}x{d_in}|{rank}".encode()).digest()
-    rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+    rng = seeded_rng(seed, name, f"{d_out}x{d_in}", rank)
     return _orthonormal(rng, d_out, rank), np.ascontiguousarray(_orthonormal(rng, d_in, rank).T)
 
 

@@ -5,9 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from shared.errors import BadUpdate, UnplannedContribution
+from shared.errors import BadUpdate, NotFinite, UnplannedContribution
 from shared.rounds import Mechanism
-from strategies.checks import check_norm, check_sender, l2_norm, norm_bound
+from strategies.checks import (
+    check_alike,
+    check_finite,
+    check_norm,
+    check_sender,
+    l2_norm,
+    norm_bound,
+)
 
 MECHANISM = Mechanism(
     sampling="whole",
@@ -45,3 +52,18 @@ def test_strangers_and_duplicates_are_named() -> None:
         check_sender("c", {"a"}, ())
     with pytest.raises(UnplannedContribution, match="already"):
         check_sender("a", {"a"}, {"a"})
+
+
+def test_what_does_not_match_cannot_be_combined() -> None:
+    check_alike([{"a": np.ones(2, np.float32)}, {"a": np.zeros(2, np.float32)}])
+    with pytest.raises(ValueError, match="nothing"):
+        check_alike([])
+    for odd in ({"b": np.ones(2, np.float32)}, {"a": np.ones(3, np.float32)}, {}):
+        with pytest.raises(ValueError, match="entry 1"):
+            check_alike([{"a": np.ones(2, np.float32)}, odd])
+
+
+def test_infinity_is_refused_by_name() -> None:
+    check_finite({"a": np.ones(2, np.float32)}, sender="berlin")
+    with pytest.raises(NotFinite, match="berlin: tensor 'a'"):
+        check_finite({"a": np.full(2, np.inf, np.float32)}, sender="berlin")
