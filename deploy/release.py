@@ -1,5 +1,7 @@
 """Builds the release of a finished run: hands the gates their model, sets and ledger."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from coordinator.release.build import (
     payment_of,
 )
 from coordinator.release.evaluate import Evaluation, evaluate
+from coordinator.release.gates import GateRules
 from coordinator.release.tensors import Tensors
 from coordinator.rounds.files import RunFiles
 from coordinator.wiring import Hq
@@ -27,14 +30,15 @@ from shared.releases import Release
 GATE_SETS = ("conversations.jsonl", "intents.jsonl")
 TUNING_SET = "tuning.jsonl"
 """Conversations that choose the merge weight; the gate must never have seen them, nor they it."""
+_TUNING_SHARE = 0.25
 _EVERY_ITEMS = 50
 
 
 def build_for_run(context: Context, hq: Hq, run_id: str, tell: OnEvent) -> Release:
     """Merge the run's last adapter into the base model and put it before the gates.
 
-    The candidate is compared with the release that is stable now, or with the base model. Where the
-    home has a tuning set, it chooses how much of the adapter is merged.
+    The candidate is compared with the release that is stable now, or with the base model. A tuning
+    set, or else a quarter of the gate set, chooses how much of the adapter is merged.
 
     Raises:
         BadInput: the gate sets are missing or hold a bad line.
@@ -51,9 +55,10 @@ def build_for_run(context: Context, hq: Hq, run_id: str, tell: OnEvent) -> Relea
         )
     conversations = tuple(read_rows(folder / GATE_SETS[0], ConversationRow))
     intents = tuple(read_rows(folder / GATE_SETS[1], IntentRow))
-    tuning: tuple[ConversationRow, ...] = ()
     if (folder / TUNING_SET).is_file():
         tuning = tuple(read_rows(folder / TUNING_SET, ConversationRow))
+    else:
+        conversations, tuning = set_apart(conversations, GateRules().min_conversations)
 
     def progress(what: str, done: int, total: int) -> None:
         if done == total or done % _EVERY_ITEMS == 0:
@@ -86,6 +91,24 @@ def build_for_run(context: Context, hq: Hq, run_id: str, tell: OnEvent) -> Relea
         payment_of(run_id, hq.ledger.entries(), hq.key.public_hex),
         _current(hq) or base,
     )
+
+
+def set_apart(
+    rows: Sequence[ConversationRow], least: int
+) -> tuple[tuple[ConversationRow, ...], tuple[ConversationRow, ...]]:
+    """Return the gate's rows without a quarter of each language's, and that quarter for tuning.
+
+    Which rows these are follows from their ids, so that every build sets the same apart. A language
+    that would keep fewer than ``least`` conversations keeps them all.
+    """
+    chosen = {row.conversation_id for row in rows if _hash(row.conversation_id) < _TUNING_SHARE}
+    kept = Counter(row.lang for row in rows if row.conversation_id not in chosen)
+    apart = tuple(r for r in rows if r.conversation_id in chosen and kept[r.lang] >= least)
+    return tuple(row for row in rows if row not in apart), apart
+
+
+def _hash(name: str) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
 
 
 def candidate_of(run: RunView, files: RunFiles) -> Candidate:
