@@ -71,7 +71,7 @@ _KRUM_SOURCE = "Blanchard et al. 2017"
 _KRUM_CAUTION = "one customer can change which store is selected, so sensitivity has no small bound"
 _ALL = (
     Rule(
-        name="norm_bound",
+        name="bound_norm",
         private=True,
         min_stores=_some_honest,
         source="Sun et al. 2019",
