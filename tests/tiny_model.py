@@ -1,7 +1,7 @@
 """Builds tiny random language models for tests: real architectures, small, any Unicode."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -10,10 +10,15 @@ from transformers import (
     Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
-Arch = Literal["llama", "gemma3"]
+Arch = Literal["llama", "gemma3", "qwen2", "qwen3"]
 _PAD, _EOS, _BOS = "<pad>", "<eos>", "<bos>"
 
 
@@ -25,7 +30,8 @@ def make_tiny_model(
     Hidden size 32, 4 layers, 4 heads, 2 key-value heads, 1024 positions. The tokenizer has one
     token per UTF-8 byte (and pad, eos, bos), so it can encode any text, and a character can be cut
     in the middle of its bytes. ``gemma3`` puts ``<bos>`` before every text and mixes sliding and
-    full attention (window 32), as the real one does; ``llama`` adds nothing.
+    full attention (window 32), as the real one does; the others add nothing. ``qwen2`` has biases
+    in its attention, ``qwen3`` norms of queries and keys.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(bos=arch == "gemma3")
@@ -47,21 +53,27 @@ def make_tiny_model(
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: LlamaForCausalLM | Gemma3ForCausalLM
-        if arch == "llama":
-            model = LlamaForCausalLM(LlamaConfig(**common))
-        else:
-            model = Gemma3ForCausalLM(
-                Gemma3TextConfig(
-                    **common,
-                    sliding_window=32,
-                    query_pre_attn_scalar=8,
-                    layer_types=["sliding_attention"] * 3 + ["full_attention"],
-                )
-            )
+        model = _model(arch, common)
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _model(arch: Arch, common: dict[str, Any]) -> PreTrainedModel:
+    if arch == "llama":
+        return LlamaForCausalLM(LlamaConfig(**common))
+    if arch == "qwen2":
+        return Qwen2ForCausalLM(Qwen2Config(**common))
+    if arch == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(**common))
+    return Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            **common,
+            sliding_window=32,
+            query_pre_attn_scalar=8,
+            layer_types=["sliding_attention"] * 3 + ["full_attention"],
+        )
+    )
 
 
 def _tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
