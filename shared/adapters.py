@@ -10,17 +10,20 @@ from numpy.typing import NDArray
 from shared.errors import NotFinite, WrongDigest, WrongShape
 from shared.hashing import digest_arrays, digest_json
 
-AdapterKind = Literal["rxr", "ffa"]
+AdapterKind = Literal["rxr", "ffa", "lora"]
 Arrays = Mapping[str, NDArray[np.float32]]
+LORA_A, LORA_B = ".lora_A", ".lora_B"
+"""Endings of the two trained tensors of a weight under ``lora``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSpec:
     """Which numbers are trained; store and HQ derive the same spec from the same base and settings.
 
-    ``shapes`` maps the trained tensor's name (``model.layers.12.self_attn.q_proj``) to its shape:
-    ``(r, r)`` for
-    ``rxr``, ``(d_out, r)`` for ``ffa``. All tensors are float32, contiguous. ``base_digest`` is
+    ``shapes`` maps each trained tensor's name to its shape. A weight
+    ``model.layers.12.self_attn.q_proj`` has one of its own name, ``(r, r)`` for ``rxr`` and
+    ``(d_out, r)`` for ``ffa``; for ``lora`` it has two, its name with ``.lora_A``, ``(r, d_in)``,
+    and with ``.lora_B``, ``(d_out, r)``. All tensors are float32, contiguous. ``base_digest`` is
     :func:`shared.hashing.digest_folder` of the base model.
     """
 
@@ -32,6 +35,12 @@ class AdapterSpec:
     factor_seed: int
     base_digest: str
     shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the weights that carry the adapter, each once, in the order of ``shapes``."""
+        names = (name.removesuffix(LORA_A).removesuffix(LORA_B) for name in self.shapes)
+        return tuple(dict.fromkeys(names))
 
     @property
     def parameters(self) -> int:
@@ -81,10 +90,6 @@ class AdapterSpec:
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise WrongShape("not an adapter spec", where="plan") from None
-
-    def zeros(self) -> dict[str, NDArray[np.float32]]:
-        """Return the adapter that changes nothing."""
-        return {name: np.zeros(shape, dtype=np.float32) for name, shape in self.shapes.items()}
 
     def check(self, arrays: Arrays, *, sender: str) -> None:
         """Raise unless ``arrays`` are exactly the tensors of this spec, float32 and finite.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.adapters import AdapterSpec
+from shared.adapters import LORA_A, LORA_B, AdapterSpec
 from shared.config import ModelSettings
 from shared.errors import BadConfig
 
@@ -65,6 +65,8 @@ def tensor_shapes(kind: str, site: Site, rank: int) -> dict[str, tuple[int, ...]
     """Return the trained tensors of one weight by name: what travels."""
     if kind == "rxr":
         return {site.name: (rank, rank)}
+    if kind == "lora":
+        return {site.name + LORA_A: (rank, site.d_in), site.name + LORA_B: (site.d_out, rank)}
     return {site.name: (site.d_out, rank)}
 
 

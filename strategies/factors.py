@@ -1,15 +1,16 @@
-"""Fixed LoRA factors: what is trained lives between them, so that few numbers carry the noise.
+"""LoRA factors: what is fixed and public, what is trained, and where training starts.
 
 A weight ``W`` of shape ``(d_out, d_in)`` is served as ``W + scale * B @ S @ A`` with ``B``
-``(d_out, r)`` and ``A`` ``(r, d_in)`` fixed and public, with orthonormal columns or rows. Trained
-is
+``(d_out, r)`` and ``A`` ``(r, d_in)``, with orthonormal columns or rows where they are fixed and
+public. Trained is
 
 - ``rxr``: ``S`` ``(r, r)``, the middle alone (LoRA-XS, Balazy et al. 2024);
-- ``ffa``: ``B @ S`` as one ``(d_out, r)`` matrix with ``A`` frozen (FFA-LoRA, Sun et al. 2024).
+- ``ffa``: ``B @ S`` as one ``(d_out, r)`` matrix with ``A`` frozen (FFA-LoRA, Sun et al. 2024);
+- ``lora``: ``B`` and ``A``, without ``S`` (LoRA, Hu et al. 2021): the baseline of FedAvg.
 
 Under differential privacy the noise of a step grows with the square root of how many numbers are
-trained; and the mean of ``S`` over stores is the mean of ``B S A``, which is not so for ``A`` and
-``B`` trained apart.
+trained; and the mean of ``S`` over stores is the mean of ``B S A``. Neither favours ``lora``: a
+mean of ``A`` and ``B``, or a point between two adapters, is not that of their products.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.adapters import LORA_A, LORA_B, AdapterSpec
 from shared.errors import BadInput
 from strategies.seeds import seeded_rng
 
@@ -73,10 +75,12 @@ def seeded_factors(
 def factors(
     kind: str, rank: int, d_out: int, d_in: int, seed: int, weight: Matrix | None, name: str
 ) -> tuple[Matrix, Matrix]:
-    """Return the fixed ``(B, A)`` of one weight: singular vectors for ``rxr``, seeded otherwise.
+    """Return the public ``(B, A)`` of one weight: singular vectors for ``rxr``, seeded otherwise.
+
+    ``lora`` fixes neither; its ``A`` starts from the seeded one.
 
     Args:
-        kind: ``rxr`` or ``ffa``.
+        kind: ``rxr``, ``ffa`` or ``lora``.
         rank: r.
         d_out: rows of the weight.
         d_in: columns of the weight.
@@ -91,17 +95,36 @@ def factors(
     return seeded_factors((d_out, d_in), rank, seed, name)
 
 
+def initial(spec: AdapterSpec) -> dict[str, Matrix]:
+    """Return the adapter that changes nothing, from which training starts.
+
+    All tensors are zero, but ``A`` of ``lora`` is seeded: between two zeros there is no gradient.
+
+    Raises:
+        BadInput: the rank is larger than a weight allows (``lora``).
+    """
+    start = {name: np.zeros(shape, dtype=np.float32) for name, shape in spec.shapes.items()}
+    if spec.kind == "lora":
+        for name in spec.sites:
+            d_out, d_in = spec.shapes[name + LORA_B][0], spec.shapes[name + LORA_A][1]
+            _, a = seeded_factors((d_out, d_in), spec.rank, spec.factor_seed, name)
+            start[name + LORA_A] = a
+    return start
+
+
 def lora_pair(
     kind: str, name: str, tensors: Mapping[str, Matrix], fixed: tuple[Matrix, Matrix]
 ) -> tuple[Matrix, Matrix]:
     """Return ``(lora_B, lora_A)``, so that ``scale * lora_B @ lora_A`` is what an adapter adds.
 
     Args:
-        kind: ``rxr`` or ``ffa``.
+        kind: ``rxr``, ``ffa`` or ``lora``.
         name: the weight's name.
         tensors: the adapter.
         fixed: the ``(B, A)`` of :func:`factors`.
     """
+    if kind == "lora":
+        return tensors[name + LORA_B], tensors[name + LORA_A]
     b, a = fixed
     if kind == "rxr":
         return b @ tensors[name], a

@@ -27,7 +27,8 @@ from strategies.mean import partway
 WEIGHTS = (0.5, 1.0, 1.5)
 """Merge weights: how far to go from the run's start to its end, tried where there is a tuning set.
 How long a noisy step should be depends on how much of it is noise; to choose afterwards, on rows
-that are public or synthetic, is post-processing and costs no privacy."""
+that are public or synthetic, is post-processing and costs no privacy. Of ``lora``, A and B
+each go that far, which is not that far along their product: still a candidate to be judged."""
 
 RowSet = Literal["gate", "tuning"]
 Evaluator = Callable[[RowSet, Path, Sequence[Tensors]], list[Evaluation]]
@@ -41,7 +42,7 @@ class Candidate:
     plan: RunPlan
     outcomes: Sequence[RoundOutcome]
     start: Arrays
-    """What the run started from: zeros, or what the release then in service had merged."""
+    """What the run started from: nothing added, or what the release then in service had merged."""
     arrays: Arrays
 
 

@@ -1,7 +1,7 @@
 """An adapter added to the base model's weights, or exported as an ordinary PEFT LoRA adapter.
 
-Merging is what serving gets: no cost at every token. ``W' = W + scale * B @ S @ A`` is computed in
-float32, with the fixed factors ``B`` and ``A`` of :mod:`strategies.factors`, and rounded once.
+Merging is what serving gets: no cost at every token. ``W' = W + scale * lora_B @ lora_A``, with
+the pair of :func:`strategies.factors.lora_pair`, is computed in float32 and rounded once.
 """
 
 import json
@@ -58,7 +58,7 @@ def merge(
     """
     spec.check(arrays, sender="merge")
     tensors = tensors_of(base)
-    sites = {f"{name}.weight": name for name in spec.shapes}
+    sites = _weights(spec)
     _check_sites(sites, tensors, base)
     _new_folder(out)
     worst = 0.0
@@ -96,7 +96,7 @@ def merged_weights(
     """
     spec.check(arrays, sender="merge")
     tensors = tensors_of(base)
-    sites = {f"{name}.weight": name for name in spec.shapes}
+    sites = _weights(spec)
     _check_sites(sites, tensors, base)
     found = {}
     for weight, name in sites.items():
@@ -106,7 +106,7 @@ def merged_weights(
 
 
 def export_peft(base: Path, spec: AdapterSpec, arrays: Arrays, out: Path) -> Path:
-    """Write the adapter as a PEFT LoRA folder (``lora_B = B @ S``, ``lora_A = A``) and return it.
+    """Write the adapter as a PEFT LoRA folder and return it.
 
     Any server that takes PEFT adapters can load it on the same base model.
 
@@ -116,15 +116,15 @@ def export_peft(base: Path, spec: AdapterSpec, arrays: Arrays, out: Path) -> Pat
     """
     spec.check(arrays, sender="export")
     tensors = tensors_of(base)
-    _check_sites({f"{name}.weight": name for name in spec.shapes}, tensors, base)
+    _check_sites(_weights(spec), tensors, base)
     _new_folder(out)
     pairs: dict[str, Matrix] = {}
-    for name in spec.shapes:
+    for name in spec.sites:
         b, a = _pair(spec, name, arrays, read_tensor(tensors[f"{name}.weight"]).float())
         pairs[f"base_model.model.{name}.lora_B.weight"] = np.ascontiguousarray(b)
         pairs[f"base_model.model.{name}.lora_A.weight"] = np.ascontiguousarray(a)
     save_file(pairs, out / "adapter_model.safetensors", metadata={"format": "pt"})
-    layers = sorted({int(name.split(".")[2]) for name in spec.shapes})
+    layers = sorted({int(name.split(".")[2]) for name in spec.sites})
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -155,6 +155,11 @@ def _pair(
     d_out, d_in = weight.shape
     fixed = factors(spec.kind, spec.rank, d_out, d_in, spec.factor_seed, weight.numpy(), name)
     return lora_pair(spec.kind, name, arrays, fixed)
+
+
+def _weights(spec: AdapterSpec) -> dict[str, str]:
+    """Return the names of the changed weights in the model's files, and of their sites."""
+    return {f"{name}.weight": name for name in spec.sites}
 
 
 def _check_sites(sites: Mapping[str, str], tensors: Mapping[str, TensorInfo], base: Path) -> None:

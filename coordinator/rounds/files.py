@@ -13,6 +13,7 @@ from shared.adapters import AdapterSpec, Arrays
 from shared.errors import NotVerified
 from shared.ids import check_id
 from shared.rounds import RoundOutcome, RunPlan
+from strategies.factors import initial
 
 Loaded = dict[str, NDArray[np.float32]]
 
@@ -25,7 +26,7 @@ class RunFiles:
         self._folder = folder
 
     def adapter(self, run_id: str, number: int) -> Path:
-        """Return the path of the adapter after round ``number``; 0 is a start other than zero."""
+        """Return the path of the adapter after round ``number``; 0: its start, where a release."""
         return self._folder / check_id(run_id, "run") / f"round-{number}.safetensors"
 
     def velocity(self, run_id: str, number: int) -> Path:
@@ -59,7 +60,7 @@ class RunFiles:
                 where=str(path if last is None else path.parent),
                 remedy="restore it from a backup",
             )
-        return first or spec.zeros(), last
+        return first or initial(spec), last
 
     def load(self, path: Path, spec: AdapterSpec) -> Loaded | None:
         """Return the tensors of ``path``, or ``None`` where there is no such file.

@@ -17,6 +17,7 @@ from shared.adapters import AdapterSpec, Arrays
 from shared.errors import StoreWeaveError
 from shared.hashing import digest_arrays
 from shared.rounds import Refusal, RoundOutcome, RoundState, RunPlan
+from strategies.factors import initial
 from strategies.mean import noisy_mean, server_step
 
 _OPEN = frozenset({RoundState.PLANNED, RoundState.RESERVED, RoundState.DISPATCHED})
@@ -143,13 +144,13 @@ class RoundService:
         return outcome
 
     def adapter_before(self, run_id: str, number: int) -> Loaded:
-        """Return the adapter that round ``number`` starts from: the last saved one, else zeros."""
+        """Return the adapter that round ``number`` starts from: the last saved one or the first."""
         spec = AdapterSpec.from_dict(self.plan(run_id).spec)
         for earlier in range(number - 1, -1, -1):
             found = self._files.load(self._files.adapter(run_id, earlier), spec)
             if found is not None:
                 return found
-        return spec.zeros()
+        return initial(spec)
 
     def _advance(
         self, run_id: str, number: int, here: _OpenRound, good: Sequence[Contribution]

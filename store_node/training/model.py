@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from shared.adapters import AdapterSpec, Arrays
+from shared.adapters import LORA_A, LORA_B, AdapterSpec, Arrays
 from shared.errors import Refused
 from strategies.factors import factors
 
@@ -20,7 +20,8 @@ class AdaptedLinear(nn.Module):
 
     The trained part is made of plain ``nn.Linear`` layers in float32, so that Opacus' own
     per-sample gradients apply; the base weight keeps its dtype. ``rxr``: ``core`` is ``(r, r)``;
-    ``ffa``: ``core`` is ``(d_out, r)`` and there is no ``B``.
+    ``ffa``: ``core`` is ``(d_out, r)`` and there is no ``B``; ``lora``: so too, and ``A`` is
+    trained as ``down``.
     """
 
     def __init__(self, base: nn.Linear, spec: AdapterSpec, name: str) -> None:
@@ -36,6 +37,7 @@ class AdaptedLinear(nn.Module):
             name,
         )
         self.base = base
+        self.name = name
         self.kind = spec.kind
         self.scale = spec.scale
         # Plain attributes, not buffers: they are public constants, never state.
@@ -44,18 +46,39 @@ class AdaptedLinear(nn.Module):
         width = spec.rank if spec.kind == "rxr" else base.out_features
         self.core = nn.Linear(spec.rank, width, bias=False, device=base.weight.device)
         nn.init.zeros_(self.core.weight)
+        self.down: nn.Linear | None = None
+        if spec.kind == "lora":
+            self.down = nn.Linear(
+                base.in_features, spec.rank, bias=False, device=base.weight.device
+            )
+            with torch.no_grad():
+                self.down.weight.copy_(torch.from_numpy(a))
+
+    @property
+    def trained(self) -> dict[str, torch.Tensor]:
+        """The trained tensors, by their names in the spec."""
+        if self.down is None:
+            return {self.name: self.core.weight}
+        return {self.name + LORA_A: self.down.weight, self.name + LORA_B: self.core.weight}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output, ``(rows, tokens, d_out)``, in the base's dtype."""
-        inner = nn.functional.linear(x, self.fixed_a).float()
-        if not inner.requires_grad:
-            # The lowest adapter's input is the kept state, a constant; hooks need a gradient there.
-            inner.requires_grad_(torch.is_grad_enabled())
+        if self.down is None:
+            inner = _followed(nn.functional.linear(x, self.fixed_a).float())
+        else:
+            inner = self.down(_followed(x.float()))
         middle = self.core(inner).to(x.dtype)
         if self.kind == "rxr":
             middle = nn.functional.linear(middle, self.fixed_b)
         out: torch.Tensor = self.base(x) + self.scale * middle
         return out
+
+
+def _followed(x: torch.Tensor) -> torch.Tensor:
+    """Return ``x`` with a gradient, which Opacus' hooks need even where it is a kept state."""
+    if x.requires_grad or not torch.is_grad_enabled():
+        return x
+    return x.detach().requires_grad_()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,18 +161,24 @@ class Parts:
     """Width of a state."""
 
 
-def load_parts(folder: Path, spec: AdapterSpec, device: torch.device) -> Parts:
-    """Load the base, bfloat16 where the device computes in it, and cut it below the upper layers.
+def load_parts(
+    folder: Path,
+    spec: AdapterSpec,
+    device: torch.device,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Parts:
+    """Load the base and cut it below the upper layers; its adapter changes nothing yet.
 
     Args:
         folder: a model folder (safetensors).
         spec: where adapters sit.
         device: where to compute.
+        dtype: of the base's weights.
 
     Raises:
         Refused: the spec's weights are not linear layers of this model.
     """
-    dtype = torch.bfloat16
     whole: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     whole.requires_grad_(requires_grad=False)
     whole.eval().to(device)
@@ -158,14 +187,10 @@ def load_parts(folder: Path, spec: AdapterSpec, device: torch.device) -> Parts:
     cut = len(layers) - spec.upper_layers
     trunk, upper = _cut(whole.model, 0, cut, keep_norm=False), _cut(whole.model, cut, len(layers))
     sites: dict[str, AdaptedLinear] = {}
-    for tensor in spec.shapes:
-        parent_path, _, leaf = tensor.removeprefix("model.").rpartition(".")
-        parent: Any = _resolve(whole.model, parent_path)
-        linear = getattr(parent, leaf, None)
-        if not isinstance(linear, nn.Linear):
-            raise Refused(f"{tensor} is not a linear layer of the base model", where="adapter spec")
-        sites[tensor] = AdaptedLinear(linear, spec, tensor)
-        setattr(parent, leaf, sites[tensor])
+    for name in spec.sites:
+        path = name.removeprefix("model.")
+        sites[name] = AdaptedLinear(_linear(whole.model, path), spec, name)
+        whole.model.set_submodule(path, sites[name])
     cap = getattr(whole.config.get_text_config(), "final_logit_softcapping", None)
     head = Head(weight=full, cap=float(cap or 0))
     return Parts(trunk=trunk, upper=SplitModel(upper, head), sites=sites, hidden=full.shape[1])
@@ -174,21 +199,28 @@ def load_parts(folder: Path, spec: AdapterSpec, device: torch.device) -> Parts:
 def read_adapter(sites: dict[str, AdaptedLinear]) -> dict[str, np.ndarray[Any, Any]]:
     """Return the trained tensors, float32, by name."""
     return {
-        name: site.core.weight.detach().float().cpu().numpy().copy() for name, site in sites.items()
+        name: tensor.detach().float().cpu().numpy().copy()
+        for site in sites.values()
+        for name, tensor in site.trained.items()
     }
 
 
 def write_adapter(sites: dict[str, AdaptedLinear], arrays: Arrays) -> None:
     """Set the trained tensors."""
     with torch.no_grad():
-        for name, site in sites.items():
-            site.core.weight.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
+        for site in sites.values():
+            for name, tensor in site.trained.items():
+                tensor.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
 
 
-def _resolve(module: nn.Module, path: str) -> nn.Module:
-    for part in path.split("."):
-        module = module[int(part)] if isinstance(module, nn.ModuleList) else getattr(module, part)
-    return module
+def _linear(decoder: nn.Module, path: str) -> nn.Linear:
+    try:
+        found = decoder.get_submodule(path)
+    except AttributeError:
+        found = None
+    if not isinstance(found, nn.Linear):
+        raise Refused(f"{path} is not a linear layer of the base model", where="adapter spec")
+    return found
 
 
 def _cut(decoder: Any, start: int, stop: int, *, keep_norm: bool = True) -> nn.Module:  # noqa: ANN401

@@ -30,8 +30,12 @@ def arrays(value: float = 0.5) -> dict[str, np.ndarray[tuple[int, ...], np.dtype
 def test_sizes_are_those_of_the_tensors() -> None:
     assert SPEC.parameters == 8
     assert SPEC.payload_bytes == 32
-    assert all(not array.any() for array in SPEC.zeros().values())
-    SPEC.check(SPEC.zeros(), sender="hq")
+
+
+def test_a_weight_with_two_trained_tensors_is_one_site() -> None:
+    shapes = {"l.q_proj.lora_A": (2, 8), "l.q_proj.lora_B": (4, 2), "l.v_proj.lora_B": (4, 2)}
+    assert replace(SPEC, kind="lora", shapes=shapes).sites == ("l.q_proj", "l.v_proj")
+    assert SPEC.sites == tuple(SPEC.shapes)
 
 
 def test_a_spec_comes_back_from_json_with_the_same_digest() -> None:

@@ -63,6 +63,14 @@ def test_the_spec_names_what_travels(tmp_path: Path, kind: str, shape: tuple[int
     assert spec.parameters == shape[0] * shape[1]
 
 
+def test_lora_trains_two_tensors_of_each_weight(tmp_path: Path) -> None:
+    model = ModelSettings(adapter="lora", rank=4, upper_layers=1, targets=("q_proj",))
+    spec = adapter_spec(model, folder(tmp_path), "digest")
+    site = "model.layers.3.self_attn.q_proj"
+    assert dict(spec.shapes) == {f"{site}.lora_A": (4, 32), f"{site}.lora_B": (64, 4)}
+    assert spec.sites == (site,)
+
+
 @pytest.mark.parametrize("target", ["embed_tokens", "lm_head", "norm"])
 def test_what_is_not_a_private_linear_layer_is_refused(tmp_path: Path, target: str) -> None:
     with pytest.raises(BadConfig, match=target):

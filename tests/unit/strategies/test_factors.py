@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
+from shared.adapters import AdapterSpec
 from shared.errors import BadInput
-from strategies.factors import delta, factors, lora_pair, seeded_factors, singular_factors
+from strategies.factors import (
+    delta,
+    factors,
+    initial,
+    lora_pair,
+    seeded_factors,
+    singular_factors,
+)
 
 WEIGHT = np.random.default_rng(3).standard_normal((12, 8)).astype(np.float32)
 
@@ -65,6 +73,46 @@ def test_the_pair_gives_what_the_adapter_adds(kind: str, shape: tuple[int, int])
     added = delta(lora_b, lora_a, 2.0)
     assert added.dtype == np.float32
     np.testing.assert_allclose(added, 2.0 * exact, rtol=1e-5, atol=1e-5)
+
+
+def spec(kind: str, shapes: dict[str, tuple[int, ...]], rank: int = 4) -> AdapterSpec:
+    return AdapterSpec(
+        kind=kind,  # type: ignore[arg-type]
+        rank=rank,
+        scale=1.0,
+        upper_layers=1,
+        targets=("w",),
+        factor_seed=7,
+        base_digest="",
+        shapes=shapes,
+    )
+
+
+@pytest.mark.parametrize("kind", ["rxr", "ffa", "lora"])
+def test_the_initial_adapter_adds_nothing(kind: str) -> None:
+    shape = {"rxr": (4, 4), "ffa": (12, 4)}.get(kind)
+    shapes = {"w": shape} if shape else {"w.lora_A": (4, 8), "w.lora_B": (12, 4)}
+    start = initial(spec(kind, shapes))
+    spec(kind, shapes).check(start, sender="test")
+    fixed = factors(kind, 4, 12, 8, 7, WEIGHT, "w")
+    assert not delta(*lora_pair(kind, "w", start, fixed), 1.0).any()
+
+
+def test_lora_starts_from_the_seeded_a_of_each_weight() -> None:
+    start = initial(spec("lora", {"w.lora_A": (4, 8), "w.lora_B": (12, 4)}))
+    np.testing.assert_array_equal(start["w.lora_A"], seeded_factors((12, 8), 4, 7, "w")[1])
+    assert not start["w.lora_B"].any()
+
+
+def test_the_pair_of_lora_is_what_is_trained() -> None:
+    rng = np.random.default_rng(5)
+    tensors = {
+        name: rng.standard_normal(shape).astype(np.float32)
+        for name, shape in {"w.lora_A": (4, 8), "w.lora_B": (12, 4)}.items()
+    }
+    b, a = lora_pair("lora", "w", tensors, factors("lora", 4, 12, 8, 7, None, "w"))
+    np.testing.assert_array_equal(b, tensors["w.lora_B"])
+    np.testing.assert_array_equal(a, tensors["w.lora_A"])
 
 
 def test_the_mean_of_adapters_is_the_mean_of_what_they_add() -> None:

@@ -16,8 +16,9 @@ from shared.base_models import adapter_spec
 from shared.config import ModelSettings
 from shared.errors import BadInput, WrongShape
 from shared.hashing import digest_folder
-from strategies.factors import factors
-from tests.tiny_model import make_tiny_model
+from store_node.training.model import load_parts, write_adapter
+from strategies.factors import factors, initial, lora_pair
+from tests.tiny_model import Arch, make_tiny_model
 
 IDS = torch.arange(3, 43).reshape(2, 20)
 
@@ -44,32 +45,43 @@ def trained(kind: str, base: Path) -> tuple[AdapterSpec, dict[str, np.ndarray]]:
 
 def by_hand(model: torch.nn.Module, spec: AdapterSpec, arrays: dict[str, np.ndarray]) -> None:
     """Add the adapter's output to that of each layer, beside its unchanged weight."""
-    for name in spec.shapes:
+    for name in spec.sites:
         layer = model.get_submodule(name)
         d_out, d_in = layer.weight.shape
-        b, a = factors(
+        fixed = factors(
             spec.kind, spec.rank, d_out, d_in, spec.factor_seed, layer.weight.detach().numpy(), name
         )
-        left = b @ arrays[name] if spec.kind == "rxr" else arrays[name]
-        up, down = torch.from_numpy(left), torch.from_numpy(a)
+        up, down = (torch.from_numpy(m) for m in lora_pair(spec.kind, name, arrays, fixed))
         layer.register_forward_hook(
             lambda _, inputs, out, up=up, down=down: out + spec.scale * inputs[0] @ down.T @ up.T
         )
 
 
-@pytest.mark.parametrize("arch", ["llama", "gemma3"])
-@pytest.mark.parametrize("kind", ["rxr", "ffa"])
-def test_merged_and_base_with_adapter_and_peft_agree(tmp_path: Path, arch: str, kind: str) -> None:
-    base = make_tiny_model(tmp_path / "base", arch, seed=4)  # type: ignore[arg-type]
+def of_training(base: Path, spec: AdapterSpec, arrays: dict[str, np.ndarray]) -> torch.Tensor:
+    """Return the logits of the model as a store trains it."""
+    parts = load_parts(base, spec, torch.device("cpu"), dtype=torch.float32)
+    write_adapter(parts.sites, arrays)
+    rows, columns = torch.ones_like(IDS).nonzero(as_tuple=True)
+    with torch.inference_mode():
+        states = parts.trunk(input_ids=IDS, use_cache=False).last_hidden_state
+        hidden = parts.upper(states, torch.ones_like(IDS), rows, columns)
+        return loaded(base).lm_head(hidden).view(*IDS.shape, -1)
+
+
+@pytest.mark.parametrize("arch", ["llama", "gemma3", "qwen2", "qwen3"])
+@pytest.mark.parametrize("kind", ["rxr", "ffa", "lora"])
+def test_trained_merged_and_peft_models_agree(tmp_path: Path, arch: Arch, kind: str) -> None:
+    base = make_tiny_model(tmp_path / "base", arch, seed=4)
     spec, arrays = trained(kind, base)
     reference = loaded(base)
     plain = logits(reference)
     by_hand(reference, spec, arrays)
     wanted = logits(reference)
     assert not torch.allclose(plain, wanted, atol=1e-2)
+    torch.testing.assert_close(of_training(base, spec, arrays), wanted, atol=1e-4, rtol=1e-4)
 
     merged = merge(base, spec, arrays, tmp_path / "merged", dtype=torch.float32)
-    assert merged.changed == len(spec.shapes)
+    assert merged.changed == len(spec.sites) == 6
     torch.testing.assert_close(logits(loaded(merged.folder)), wanted, atol=1e-4, rtol=1e-4)
 
     folder = export_peft(base, spec, arrays, tmp_path / "peft")
@@ -95,14 +107,17 @@ def test_serving_weights_are_bfloat16_rounded_once(tmp_path: Path) -> None:
     assert not list(merged.folder.glob("*index.json"))
 
 
-def test_an_adapter_of_zeros_changes_nothing_and_sharded_models_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["rxr", "ffa", "lora"])
+def test_the_initial_adapter_changes_nothing_and_sharded_models_are_read(
+    tmp_path: Path, kind: str
+) -> None:
     base = make_tiny_model(tmp_path / "base", seed=4)
     sharded = tmp_path / "sharded"
     loaded(base).save_pretrained(sharded, max_shard_size="60KB")  # type: ignore[operator]
     (sharded / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
     assert len(list(sharded.glob("*.safetensors"))) > 1
-    spec, _ = trained("rxr", base)
-    merged = merge(sharded, spec, spec.zeros(), tmp_path / "merged", dtype=torch.float32)
+    spec, _ = trained(kind, base)
+    merged = merge(sharded, spec, initial(spec), tmp_path / "merged", dtype=torch.float32)
     assert merged.rounding == 0
     assert torch.equal(logits(loaded(merged.folder)), logits(loaded(base)))
 

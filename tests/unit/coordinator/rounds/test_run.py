@@ -1,18 +1,21 @@
 """Whole runs without Flower: HQ's round service and stores' services talk in memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coordinator.rounds.collect import Reply
+from coordinator.rounds.files import RunFiles
 from coordinator.wiring_rounds import Rounds, open_rounds
 from shared.config import PrivacySettings
 from shared.errors import BudgetRefused, IllegalMove
 from shared.hashing import digest_arrays
 from shared.rounds import RoundOutcome, RoundState
 from store_node.federation.service import FederationService
+from strategies.factors import initial
 from tests.federation_fakes import Liar
 from tests.federation_world import (
     SPEC,
@@ -83,6 +86,22 @@ def test_two_rounds_with_three_stores(chain: Chain) -> None:
     assert events.count("round.closed") == 2
 
 
+def test_a_run_of_lora_starts_from_the_seeded_a_and_moves_both_tensors(chain: Chain) -> None:
+    rounds, services, _key = chain
+    shapes = {"layer.0.q_proj.lora_A": (4, 8), "layer.0.q_proj.lora_B": (6, 4)}
+    spec = replace(SPEC, kind="lora", shapes=shapes)
+    rounds.runs.add(replace(make_plan("run-1", STORES), spec=spec.as_dict()))
+    assert propose(rounds, services, "run-1")
+    start = rounds.service.adapter_before("run-1", 1)
+    assert start["layer.0.q_proj.lora_A"].any()
+    outcomes = [one_round(rounds, services, "run-1", number) for number in (1, 2)]
+    files = RunFiles(rounds.home / "runs")
+    first, last = files.ends(rounds.service.plan("run-1"), outcomes)
+    for name, array in initial(spec).items():
+        np.testing.assert_array_equal(first[name], array)
+        np.testing.assert_allclose(last[name], array + 2.0, rtol=1e-6)
+
+
 def test_missing_store_adds_nothing_and_denominator_stays(chain: Chain) -> None:
     rounds, services, _key = chain
     rounds.runs.add(make_plan("run-1", STORES))
@@ -124,7 +143,7 @@ def test_quorum_not_met_fails_the_round_and_keeps_the_adapter(chain: Chain) -> N
     assert propose(rounds, services, "run-1")
     outcome = one_round(rounds, {"berlin": services["berlin"]}, "run-1", 1)
     assert outcome.state is RoundState.FAILED
-    assert outcome.adapter_digest == digest_arrays(SPEC.zeros())
+    assert outcome.adapter_digest == digest_arrays(initial(SPEC))
     assert one_round(rounds, services, "run-1", 2).state is RoundState.CLOSED
 
 

@@ -16,6 +16,7 @@ from shared.rounds import RunPlan
 from shared.wire import federation_pb2 as pb
 from shared.wire.codec import check_signature, encode, head_to_wire, proposal_of, sign
 from store_node.federation.service import FederationService
+from strategies.factors import initial
 from tests.federation_world import (
     SPEC,
     FakeTrainer,
@@ -43,7 +44,7 @@ class Hq:
             round_id=plan.round_id(number),
             number=number,
             plan_digest=plan.digest,
-            adapter_digest=digest_arrays(SPEC.zeros()),
+            adapter_digest=digest_arrays(initial(SPEC)),
             hq_head=head_to_wire(self.ledger.sign_head()),
         )
         for name, value in changes.items():
@@ -75,7 +76,7 @@ class Setup:
         return answer
 
     def train(self, order: bytes, value: float = 0.0) -> tuple[pb.Receipt, dict[str, object]]:
-        arrays = {name: array + np.float32(value) for name, array in SPEC.zeros().items()}
+        arrays = {name: array + np.float32(value) for name, array in initial(SPEC).items()}
         body, update = self.store.handle_train(order, arrays)
         receipt = pb.Receipt.FromString(body)
         check_signature(receipt, self.store._key.public_hex, where=STORE)

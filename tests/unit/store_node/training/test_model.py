@@ -8,20 +8,23 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from shared.adapters import AdapterSpec
 from shared.base_models import adapter_spec
 from shared.config import ModelSettings
-from shared.errors import BadConfig
+from shared.errors import BadConfig, Refused
 from store_node.training.model import load_parts, read_adapter, write_adapter
+from strategies.factors import initial
 from tests.tiny_model import Arch, make_tiny_model
 
 CPU = torch.device("cpu")
+KINDS = ["rxr", "ffa", "lora"]
 
 
 def settings(kind: str = "rxr", **changes: object) -> ModelSettings:
     return ModelSettings(adapter=kind, rank=4, upper_layers=2, **changes)
 
 
-@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+@pytest.mark.parametrize("arch", ["llama", "gemma3", "qwen2", "qwen3"])
 def test_trunk_and_upper_layers_make_the_whole_model(tmp_path: Path, arch: Arch) -> None:
     base = make_tiny_model(tmp_path, arch)
     spec = adapter_spec(settings(), base, "digest")
@@ -62,7 +65,7 @@ def test_loss_and_gradient_are_those_of_cross_entropy(tmp_path: Path, cap: float
     torch.testing.assert_close(gradient.float(), wanted, rtol=0.05, atol=0.02)
 
 
-@pytest.mark.parametrize("kind", ["rxr", "ffa"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_adapter_that_is_written_is_read_back_and_changes_the_output(
     tmp_path: Path, kind: str
 ) -> None:
@@ -85,15 +88,33 @@ def test_an_adapter_that_is_written_is_read_back_and_changes_the_output(
         np.testing.assert_array_equal(array, arrays[name])
 
 
-def test_only_the_adapter_is_trained(tmp_path: Path) -> None:
-    spec = adapter_spec(settings(), make_tiny_model(tmp_path), "digest")
-    upper = load_parts(tmp_path, spec, CPU).upper
-    trained = {name for name, p in upper.named_parameters() if p.requires_grad}
-    assert trained == {name for name in trained if name.endswith(".core.weight")}
-    assert sum(p.numel() for p in upper.parameters() if p.requires_grad) == spec.parameters
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loaded_model_begins_with_the_initial_adapter(tmp_path: Path, kind: str) -> None:
+    spec = adapter_spec(settings(kind), make_tiny_model(tmp_path), "digest")
+    found = read_adapter(load_parts(tmp_path, spec, CPU).sites)
+    for name, array in initial(spec).items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_adapter_is_trained(tmp_path: Path, kind: str) -> None:
+    spec = adapter_spec(settings(kind), make_tiny_model(tmp_path), "digest")
+    parts = load_parts(tmp_path, spec, CPU)
+    free = [p for p in parts.upper.parameters() if p.requires_grad]
+    adapter = [p for site in parts.sites.values() for p in site.trained.values()]
+    assert {id(p) for p in free} == {id(p) for p in adapter}
+    assert sum(p.numel() for p in free) == spec.parameters
 
 
 def test_embeddings_are_refused(tmp_path: Path) -> None:
     base = make_tiny_model(tmp_path)
     with pytest.raises(BadConfig, match="embed_tokens"):
         adapter_spec(settings(targets=("embed_tokens",)), base, "digest")
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens", "lm_head", "model.norm", "model.no.such"])
+def test_a_plan_that_names_another_weight_is_refused(tmp_path: Path, name: str) -> None:
+    spec = adapter_spec(settings(), make_tiny_model(tmp_path), "digest")
+    odd = AdapterSpec.from_dict({**spec.as_dict(), "shapes": {name: (4, 4)}})
+    with pytest.raises(Refused, match="not a linear layer"):
+        load_parts(tmp_path, odd, CPU)

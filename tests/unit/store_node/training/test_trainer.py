@@ -17,6 +17,7 @@ from shared.rounds import Mechanism
 from store_node.ports import Sample
 from store_node.samples.desensitize import restore
 from store_node.training.trainer import DpTrainer, TrainerParts
+from strategies.factors import initial
 from tests.tiny_model import make_tiny_model
 
 
@@ -55,9 +56,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("base"), "gemma3")
 
 
-@pytest.fixture(scope="module")
-def spec(base: Path) -> AdapterSpec:
-    return adapter_spec(ModelSettings(rank=4, upper_layers=2), base, digest_folder(base))
+@pytest.fixture(scope="module", params=["rxr", "ffa", "lora"])
+def spec(base: Path, request: pytest.FixtureRequest) -> AdapterSpec:
+    model = ModelSettings(adapter=request.param, rank=4, upper_layers=2)
+    return adapter_spec(model, base, digest_folder(base))
 
 
 def mechanism(**changes: object) -> Mechanism:
@@ -88,10 +90,6 @@ def trainer(base: Path, home: Path, customers: int = 6, **performance: object) -
     )
 
 
-def zeros(spec: AdapterSpec) -> dict[str, np.ndarray]:
-    return {name: np.zeros(shape, np.float32) for name, shape in spec.shapes.items()}
-
-
 def ignore(_done: int, _total: int) -> None:
     """Nobody watches."""
 
@@ -103,7 +101,7 @@ def test_the_update_is_finite_not_zero_and_of_the_planned_shape(
     seen: list[tuple[int, int]] = []
     result = trainer(base, tmp_path, keep_states=keep).train(
         spec=spec,
-        adapter=zeros(spec),
+        adapter=initial(spec),
         mechanism=mechanism(),
         on_step=lambda done, total: seen.append((done, total)),
     )
@@ -117,7 +115,7 @@ def test_the_update_is_finite_not_zero_and_of_the_planned_shape(
 def test_the_update_is_the_change_from_the_given_adapter(
     base: Path, spec: AdapterSpec, tmp_path: Path
 ) -> None:
-    adapter = {name: value + np.float32(3.0) for name, value in zeros(spec).items()}
+    adapter = {name: value + np.float32(3.0) for name, value in initial(spec).items()}
     result = trainer(base, tmp_path).train(
         spec=spec,
         adapter=adapter,
@@ -131,14 +129,14 @@ def test_another_base_model_is_refused(base: Path, spec: AdapterSpec, tmp_path: 
     other = AdapterSpec.from_dict({**spec.as_dict(), "base_digest": "0" * 64})
     with pytest.raises(Refused, match="another base model"):
         trainer(base, tmp_path).train(
-            spec=other, adapter=zeros(spec), mechanism=mechanism(), on_step=ignore
+            spec=other, adapter=initial(spec), mechanism=mechanism(), on_step=ignore
         )
 
 
 def test_too_few_customers_are_refused(base: Path, spec: AdapterSpec, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="fewer customers") as caught:
         trainer(base, tmp_path, customers=5).train(
-            spec=spec, adapter=zeros(spec), mechanism=mechanism(), on_step=ignore
+            spec=spec, adapter=initial(spec), mechanism=mechanism(), on_step=ignore
         )
     # The true number is private: the refusal travels to HQ.
     assert "5" not in str(caught.value)
@@ -147,7 +145,7 @@ def test_too_few_customers_are_refused(base: Path, spec: AdapterSpec, tmp_path: 
 def test_a_round_without_noise_is_refused(base: Path, spec: AdapterSpec, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="without noise"):
         trainer(base, tmp_path).train(
-            spec=spec, adapter=zeros(spec), mechanism=mechanism(sigma=0.0), on_step=ignore
+            spec=spec, adapter=initial(spec), mechanism=mechanism(sigma=0.0), on_step=ignore
         )
 
 
@@ -155,7 +153,7 @@ def test_a_diverged_update_is_not_returned(base: Path, spec: AdapterSpec, tmp_pa
     with pytest.raises(NotFinite):
         trainer(base, tmp_path).train(
             spec=spec,
-            adapter=zeros(spec),
+            adapter=initial(spec),
             mechanism=mechanism(learning_rate=3e38, sigma=100.0, batch_constant=1),
             on_step=ignore,
         )
