@@ -67,11 +67,22 @@ def choose_texts(customer: CustomerTexts, k: int) -> tuple[Row, ...]:
     return tuple(secrets.SystemRandom().sample(customer.rows, k))
 
 
-def fold_rows(parameter: nn.Parameter, batch: MicroBatch) -> None:
+def fold_rows(parameters: Sequence[nn.Parameter], batch: MicroBatch) -> None:
     """Replace ``(rows, …)`` gradients by ``(customers, …)``: sums of each customer's weighted rows.
 
-    A customer whose gradient is not finite adds nothing; clipping alone would spread the NaN.
+    A customer whose gradient is not finite in one tensor adds nothing to any; clipping alone would
+    spread the NaN.
     """
+    finite = torch.ones(batch.customers, dtype=torch.bool, device=parameters[0].device)
+    for parameter in parameters:
+        folded = _folded(parameter, batch)
+        finite &= torch.isfinite(folded).flatten(1).all(dim=1)
+        parameter.grad_sample = folded  # type: ignore[attr-defined]
+    for parameter in parameters:
+        parameter.grad_sample[~finite] = 0.0  # type: ignore[attr-defined]
+
+
+def _folded(parameter: nn.Parameter, batch: MicroBatch) -> torch.Tensor:
     rows: torch.Tensor | None = getattr(parameter, "grad_sample", None)
     if rows is None or rows.shape[0] != len(batch.rows):
         raise Refused(
@@ -80,10 +91,7 @@ def fold_rows(parameter: nn.Parameter, batch: MicroBatch) -> None:
             remedy="adapters may sit on linear layers only",
         )
     folded = torch.zeros((batch.customers, *rows.shape[1:]), dtype=rows.dtype, device=rows.device)
-    folded.index_add_(0, batch.owner.to(rows.device), rows)
-    finite = torch.isfinite(folded).flatten(1).all(dim=1)
-    folded[~finite] = 0.0
-    parameter.grad_sample = folded  # type: ignore[attr-defined]
+    return folded.index_add_(0, batch.owner.to(rows.device), rows)
 
 
 class CustomerDpSgd:
@@ -141,8 +149,7 @@ class CustomerDpSgd:
         )
         losses = self._plain.token_loss(hidden, batch.targets.to(device))
         torch.autograd.backward((losses * batch.weight.to(device)).sum())
-        for parameter in self._optimizer.params:
-            fold_rows(parameter, batch)
+        fold_rows(self._optimizer.params, batch)
         self._optimizer.clip_and_accumulate()
         for parameter in self._optimizer.params:
             parameter.grad_sample = None
