@@ -24,7 +24,7 @@ from shared.releases import Release
 from shared.rounds import RoundOutcome, RoundState, RunPlan
 from strategies.mean import partway
 
-WEIGHTS = (0.5, 1.0, 1.5)
+WEIGHTS = (0.25, 0.5, 1.0, 1.5)
 """Merge weights: how far to go from the run's start to its end, tried where there is a tuning set.
 How long a noisy step should be depends on how much of it is noise; to choose afterwards, on rows
 that are public or synthetic, is post-processing and costs no privacy. Of ``lora``, A and B

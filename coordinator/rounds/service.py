@@ -161,7 +161,9 @@ class RoundService:
         velocity = self._files.load(self._files.velocity(run_id, number - 1), spec)
         if good:
             updates = [contribution.update.arrays for contribution in good]
-            mean = noisy_mean(updates, len(plan.shares), spec.shapes)
+            sizes = {share.store_id: share.mechanism.batch_constant for share in plan.shares}
+            weights = [sizes[contribution.store_id] for contribution in good]
+            mean = noisy_mean(updates, sum(sizes.values()), spec.shapes, weights)
             adapter, velocity = server_step(adapter, mean, velocity, plan.server_momentum)
             spec.check(adapter, sender="mean of the round")
         if plan.server_momentum and velocity is not None:
