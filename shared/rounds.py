@@ -79,9 +79,9 @@ class StoreShare:
 class RunPlan:
     """A federation run: ``rounds`` rounds over the same stores.
 
-    It is planned and priced before anything is spent. The mean of a round weighs
-    each store by its planned batch and divides by all of them: a missing store adds nothing. ``unit`` and ``adjacency`` say what
-    every epsilon here is about.
+    It is planned and priced before anything is spent. The mean of a round weighs each store by its
+    planned batch and divides by the whole cohort's: a missing store adds nothing. ``unit`` and
+    ``adjacency`` say what every epsilon here is about.
     """
 
     run_id: str
