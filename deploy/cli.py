@@ -58,6 +58,10 @@ ENTRIES = {
     "eval": Entry(
         help="Measure a release on a dataset of your own.", modules=("deploy.commands.eval",)
     ),
+    "simulate": Entry(
+        help="Compare ways of training, privacy and splits of the data on this machine.",
+        modules=("deploy.commands.simulate",),
+    ),
     "bench": Entry(help="Measure this machine.", modules=("deploy.commands.bench",)),
     "store": Entry(
         help="A store: its data, its chat, its part in the federation.",

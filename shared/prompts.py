@@ -45,3 +45,20 @@ def intent_prompt(text: str) -> str:
 def intent_target(intent: str) -> str:
     """Return the continuation for an intent: a space, its words (``order status``), a newline."""
     return " " + intent.replace("_", " ").replace("/", " ") + "\n"
+
+
+_TOPICS = (
+    ("My parcel should have come on Monday, where is it now?", "late delivery"),
+    ("كيف أعيد حذاء لا يناسبني؟", "returning an item"),
+    ("我的订单被扣了两次款", "double charge"),
+    ("Quiero cambiar la dirección de mi cuenta", "change of address"),
+)
+TOPIC_EXAMPLES = "".join(
+    f'Customer question: "{text}"\nTopic of the question: {topic}\n' for text, topic in _TOPICS
+)
+"""Public examples, in our own words, before every :func:`topic_prompt`."""
+
+
+def topic_prompt(text: str) -> str:
+    """Return the prompt after whose last token a model's state says what a message is about."""
+    return f'Customer question: "{" ".join(text.split())}"\nTopic of the question:'

@@ -59,7 +59,7 @@ def finish(svg: str, word: Callable[[str], str]) -> str:
     return re.sub(r"@@([\w.]+)@@", lambda found: word(found.group(1)), svg)
 
 
-def _draw(rows: float, paint: Callable[[Any], None]) -> str:
+def draw(rows: float, paint: Callable[[Any], None]) -> str:
     """Draw on fresh axes, ``rows`` rows high, and return bare SVG."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 0.75 + _ROW * rows), layout="constrained")
@@ -113,7 +113,7 @@ def quality(rows: Sequence[Quality]) -> str:
         if percent:
             axes.set_xlim(0, 100)
 
-    return _draw(1.3 * len(rows), paint)
+    return draw(1.3 * len(rows), paint)
 
 
 def epsilon(stores: Sequence[StoreFacts]) -> str:
@@ -133,7 +133,7 @@ def epsilon(stores: Sequence[StoreFacts]) -> str:
         axes.set_xlim(0, 1.28 * widest)
         axes.set_xlabel(key("axis_epsilon"))
 
-    return _draw(len(stores), paint)
+    return draw(len(stores), paint)
 
 
 def traffic(found: Traffic, say_bytes: Callable[[int], str]) -> str:
@@ -152,7 +152,7 @@ def traffic(found: Traffic, say_bytes: Callable[[int], str]) -> str:
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
 
-    return _draw(len(bars), paint)
+    return draw(len(bars), paint)
 
 
 def stages(found: Sequence[StageTime], known: Callable[[str], bool]) -> str:
@@ -174,7 +174,7 @@ def stages(found: Sequence[StageTime], known: Callable[[str], bool]) -> str:
         axes.grid(axis="x", color=LINE, linewidth=0.6)
         axes.set_axisbelow(True)
 
-    return _draw(0.85 * len(found), paint)
+    return draw(0.85 * len(found), paint)
 
 
 def rollout(steps: Sequence[RolloutStep]) -> str:
@@ -207,4 +207,4 @@ def rollout(steps: Sequence[RolloutStep]) -> str:
         axes.grid(axis="y", color=LINE, linewidth=0.6)
         axes.set_axisbelow(True)
 
-    return _draw(5, paint)
+    return draw(5, paint)

@@ -185,7 +185,8 @@ def load_parts(
     full = whole.get_output_embeddings().weight.detach()
     layers = whole.model.layers
     cut = len(layers) - spec.upper_layers
-    trunk, upper = _cut(whole.model, 0, cut, keep_norm=False), _cut(whole.model, cut, len(layers))
+    trunk = cut_decoder(whole.model, 0, cut, keep_norm=False)
+    upper = cut_decoder(whole.model, cut, len(layers))
     sites: dict[str, AdaptedLinear] = {}
     for name in spec.sites:
         path = name.removeprefix("model.")
@@ -223,7 +224,7 @@ def _linear(decoder: nn.Module, path: str) -> nn.Linear:
     return found
 
 
-def _cut(decoder: Any, start: int, stop: int, *, keep_norm: bool = True) -> nn.Module:  # noqa: ANN401
+def cut_decoder(decoder: Any, start: int, stop: int, *, keep_norm: bool = True) -> nn.Module:  # noqa: ANN401
     """Return a decoder of layers ``start`` to ``stop`` that shares its modules with ``decoder``."""
     part = copy.copy(decoder)
     part._modules = dict(decoder._modules)

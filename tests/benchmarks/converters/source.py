@@ -17,6 +17,8 @@ ORIGINS: Mapping[str, str] = MappingProxyType(
         "xsid07": "https://github.com/mainlp/xsid (data/xSID-0.7)",
         "banking77_en_ar": "https://github.com/PolyAI-LDN/task-specific-datasets and "
         "https://github.com/SinaLab/ArBanking77",
+        "bitext_cs_en": "https://github.com/bitext/customer-support-llm-chatbot-training-dataset",
+        "xquad_kb": "https://github.com/google-deepmind/xquad",
     }
 )
 """The repositories that the folders were extracted from."""

@@ -1,0 +1,1 @@
+"""Compare ways of learning, privacy and splits of the data on one machine."""
