@@ -19,7 +19,7 @@ def main() -> int:
     source = data_root()
     files = [need(source, "xsid07", f"{lang}.train.jsonl") for lang in ("en", "ar", "de", "zh")]
     files += [need(source, "bitext_cs_en", "train.jsonl")]
-    files += [need(source, "xquad_kb", lang, "queries.jsonl") for lang in ("en", "ar")]
+    files += [need(source, "xquad_kb", f"{lang}/queries.jsonl") for lang in ("en", "ar")]
     texts = [row["text"] for file in files for row in list(rows(file))[:_PER_FILE]]
     lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
     out.write_text("\n".join(lines) + "\n", "utf-8")
