@@ -318,7 +318,7 @@ def test_a_trained_adapter_that_is_loaded_again_is_the_same_bit_for_bit(
 def test_nobody_sampled_moves_nothing_but_the_noise(base: Path, spec: AdapterSpec) -> None:
     nobody = {"sampling": "poisson_truncated", "sample_rate": 1e-12}
     assert not one_step(base, spec, people(3), **nobody).any()
-    assert one_step(base, spec, people(3), sigma=1.0, **nobody).all()
+    assert one_step(base, spec, people(3), sigma=1.0, **nobody).any()
 
 
 def test_a_step_takes_no_more_customers_than_the_cap(base: Path, spec: AdapterSpec) -> None:
