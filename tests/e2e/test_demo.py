@@ -33,9 +33,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def start(env: dict[str, str], *options: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "deploy.cli", "demo", "--fast", "--json", *options]
-    return subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    # Whoever started the tests in the background had SIGINT ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def ours(home: Path) -> list[str]:
@@ -77,7 +82,9 @@ def test_the_way_from_conversations_to_a_gated_release(tmp_path: Path) -> None:
     assert ours(tmp_path / "home") == []
 
 
-def test_ctrl_c_leaves_no_process_and_ledgers_that_verify(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_process_and_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
     env = environment(tmp_path)
     demo = start(env)
     home = tmp_path / "home/demo"
@@ -100,3 +107,8 @@ def test_ctrl_c_leaves_no_process_and_ledgers_that_verify(tmp_path: Path) -> Non
             capture_output=True,
         )
         assert verify_file(export).ok
+    again = start(env)
+    _, progress = again.communicate(timeout=300)
+    assert again.returncode in RAN, progress[-3000:]
+    assert "which was cut short" in progress
+    assert ours(tmp_path / "home") == []
