@@ -6,6 +6,7 @@ store's; ``*.dev`` is the gate's, but for sentences that also stand in train. Th
 customer. xSID's train rows are few (240, ja 120), so such a store is below 300 customers.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def read(source: Path, *, folder: str, lang: str, limits: Limits) -> Store:
     if limits.store_rows:
         public = tuple(row for row in kept if row.customer_id is None)
         private = tuple(row for row in kept if row.customer_id is not None)
-        kept = public + private[: limits.store_rows]
+        # Files are in order of intent, so the first rows would be of the first intents alone.
+        kept = public + tuple(sorted(private, key=_chance)[: limits.store_rows])
     return Store(
         id=name,
         name=f"{folder} ({lang})",
@@ -59,3 +61,7 @@ def _rows(path: Path, lang: str, *, customer: str) -> Iterator[IntentRow]:
                 intent=row["intent"],
                 customer_id=f"{customer}{number}" if customer else None,
             )
+
+
+def _chance(row: IntentRow) -> bytes:
+    return hashlib.sha256(str(row.customer_id).encode()).digest()
