@@ -52,6 +52,8 @@ _TOPICS = (
     ("كيف أعيد حذاء لا يناسبني؟", "returning an item"),
     ("我的订单被扣了两次款", "double charge"),
     ("Quiero cambiar la dirección de mi cuenta", "change of address"),
+    ("Do you have these boots in size 42?", "product availability"),
+    ("لماذا رُفضت بطاقتي عند الدفع؟", "declined card payment"),
 )
 TOPIC_EXAMPLES = "".join(
     f'Customer question: "{text}"\nTopic of the question: {topic}\n' for text, topic in _TOPICS

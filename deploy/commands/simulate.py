@@ -28,7 +28,7 @@ def simulate(
     from deploy.simulate.run import prepare, run
     from shared.config import cache_folder
     from shared.prompts import TOPIC_EXAMPLES
-    from store_node.training.features import DEPTH, FeatureReader
+    from store_node.training.features import DEPTHS, FeatureReader
 
     context = context_of(ctx)
     wanted = read_plan(plan)
@@ -45,7 +45,7 @@ def simulate(
                 texts, lambda done, total: progress.update(bar, completed=done, total=total)
             )
 
-        identity = f"{base.digest} {DEPTH} {TOPIC_EXAMPLES}"
+        identity = f"{base.digest} {DEPTHS} {TOPIC_EXAMPLES}"
         world = read_world(
             wanted,
             cached(read, cache_folder() / "features", identity),
