@@ -38,18 +38,18 @@ class Privacy(_Table):
 
     epsilons: tuple[Annotated[float, Field(ge=0)], ...] = (0.0, 1.0, 2.0, 4.0, 8.0)
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
-    clip: Positive = 1.0
+    clip: Positive = 0.5
     texts_per_customer: Annotated[int, Field(ge=1)] = 1
 
 
 class Training(_Table):
     """``[training]``: whole-batch noisy gradient descent of a linear head on frozen features."""
 
-    steps: Annotated[int, Field(ge=1)] = 20
-    learning_rate: Positive = 30.0
+    steps: Annotated[int, Field(ge=1)] = 30
+    learning_rate: Positive = 80.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    directions: Annotated[int, Field(ge=1)] = 256
-    shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.2
+    directions: Annotated[int, Field(ge=1)] = 400
+    shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.1
     public_start: bool = True
     """Start from the names of the intents and the public examples instead of zeros."""
 

@@ -17,7 +17,7 @@ from strategies.head import Weights, accuracy, clipped_sum
 from strategies.whitening import Features, Whitening
 
 RESULTS = "results.jsonl"
-_BIAS = 0.3
+_BIAS = 0.1
 """Of the constant beside features of unit length: small, so that it takes little of the clip."""
 _PUBLIC_STEPS = 200
 _PUBLIC_RATE = 5.0
