@@ -129,8 +129,8 @@ def enrol(
 
     with opened_hq(context, admit=admit) as hq:
         store = hq.operations.enrol(body.store())
-    note = "and admitted" if up else "; its node is admitted when `storeweave hq serve` starts"
-    context.answer({**body.model_dump(), "admitted": up}, f"{store.store_id} is enrolled {note}")
+    note = " and admitted" if up else "; its node is admitted when `storeweave hq serve` starts"
+    context.answer({**body.model_dump(), "admitted": up}, f"{store.store_id} is enrolled{note}")
 
 
 def _address(text: str) -> tuple[str, int]:
