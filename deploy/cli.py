@@ -71,6 +71,7 @@ ENTRIES = {
             "deploy.commands.store_worker",
             "deploy.commands.store_inference",
             "deploy.commands.store_join",
+            "deploy.commands.store_supernode",
         ),
     ),
     "hq": Entry(help="Headquarters: rounds, budgets, releases.", modules=("deploy.commands.hq",)),
