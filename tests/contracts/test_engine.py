@@ -121,13 +121,14 @@ async def test_an_unknown_release_is_bad_input(engine: Engine) -> None:
 
 
 async def test_too_many_waiting_are_refused_as_unavailable(engine: Engine) -> None:
-    """32 are decoded, 16 may wait; none of the 60 can end before the last has come."""
+    """32 are decoded, 16 may wait; of the rest some must be refused, and none fails otherwise."""
     asked = [
         asyncio.create_task(complete(engine, f"wait {number}", max_new_tokens=4000))
         for number in range(60)
     ]
     done, running = await asyncio.wait(asked, timeout=60, return_when=asyncio.FIRST_EXCEPTION)
-    refusals = [task.exception() for task in done]
+    # A random model may end an answer early, which is no refusal.
+    refusals = [error for task in done if (error := task.exception()) is not None]
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
