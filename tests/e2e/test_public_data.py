@@ -29,10 +29,6 @@ def data_folder() -> Path:
     return folder
 
 
-@pytest.mark.skipif(
-    "STOREWEAVE_TEST_MODEL" not in os.environ,
-    reason="takes minutes with the real base model: set STOREWEAVE_TEST_MODEL=1 to run it",
-)
 def test_public_conversations_go_the_whole_way_with_the_real_model(tmp_path: Path) -> None:
     out = tmp_path / "data"
     limits = Limits(store_rows=ROWS, gate_rows=ROWS)
