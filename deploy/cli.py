@@ -74,7 +74,10 @@ ENTRIES = {
             "deploy.commands.store_supernode",
         ),
     ),
-    "hq": Entry(help="Headquarters: rounds, budgets, releases.", modules=("deploy.commands.hq",)),
+    "hq": Entry(
+        help="Headquarters: rounds, budgets, releases.",
+        modules=("deploy.commands.hq", "deploy.commands.hq_certificates"),
+    ),
     "audit": Entry(help="Export and verify privacy ledgers.", modules=("deploy.commands.audit",)),
 }
 

@@ -40,7 +40,8 @@ class SuperLinkAddress:
     @property
     def text(self) -> str:
         """``host:port``."""
-        return f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 def flower_environment(home: Path, *, tied: bool = False) -> dict[str, str]:

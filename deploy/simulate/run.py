@@ -105,7 +105,8 @@ def learn(
 ) -> Weights:
     """Return the mean of the later half of the steps, which noise moves less than the last one.
 
-    Each store clips, sums and adds noise of its own; the mean is over all planned customers.
+    Each store clips, sums and adds noise of its own; the mean is over all customers, whose number
+    stands here for the public figure that a real plan divides by.
     """
     training, clip = plan.training, plan.privacy.clip
     k = plan.privacy.texts_per_customer

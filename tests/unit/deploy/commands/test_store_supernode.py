@@ -24,4 +24,5 @@ def test_the_superlink_is_the_one_of_the_invitation(tmp_path: Path) -> None:
         member_of(tmp_path)
     (tmp_path / "ca.crt").write_text("certificate")
     found = member_of(tmp_path)
+    assert found.text == "[::1]:9092"
     assert (found.host, found.port, found.authority) == ("::1", 9092, tmp_path / "ca.crt")
